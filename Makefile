@@ -1,0 +1,52 @@
+# make demo   the main job: a real search on this machine, from nothing
+# make test   the checks: lint, types, import contracts, tests
+# make ui     the Dagster UI on the history in .varve/
+# make bench  what is fast and what is not, as tables
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+# torch is pinned, and its CPU build is ten times smaller. Where pip has no index or links of its
+# own, PyTorch's CPU index is asked too; TORCH_INDEX= switches that off, or names another one.
+TORCH_INDEX ?= $(shell $(PYTHON) -m pip config list 2>/dev/null | grep -qE 'index-url|find-links' || echo https://download.pytorch.org/whl/cpu)
+EXTRA_INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test ui bench lint install clean
+
+help:
+	@sed -n '1,4s/^# //p' Makefile
+
+$(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Varve needs Python 3.11 or newer, found $$($(PYTHON) --version); say make PYTHON=python3.x"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "cannot make $(VENV); on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "Installing into $(VENV); this takes a minute or two"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location \
+	    --constraint requirements.lock $(EXTRA_INDEX) --editable '.[cpu,dev]'
+	@touch $@
+
+install: $(READY)
+
+demo: $(READY)
+	@$(BIN)/varve search demo
+
+ui: $(READY)
+	@$(BIN)/varve ui
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+test: $(READY) lint
+	@$(BIN)/pytest -n 2
+
+bench: $(READY)
+	@$(BIN)/python tests/bench_search.py
+	@$(BIN)/python tests/bench_lake.py
+
+clean:
+	rm -rf $(VENV)
