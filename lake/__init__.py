@@ -1,0 +1,56 @@
+"""The lake: what is true of every search, append-only, and how to ask it.
+
+Start reading at `lake.tables` (what a row is), then `lake.attempts` (what is current) and
+`lake.writer` (how work becomes visible). polars, deltalake and DuckDB are imported when they are
+first used.
+"""
+
+from lake.attempts import Attempt, AttemptLog, AttemptState, Opening, OpeningKind, Read
+from lake.delta import App, Lake
+from lake.errors import (
+    AttemptError,
+    LakeError,
+    QueryError,
+    ReadOnlyError,
+    RowError,
+    SchemaError,
+    StorageError,
+)
+from lake.formats import FORMATS
+from lake.journal import Journal
+from lake.lineage import Ancestor, ancestors
+from lake.sql import Result, connect, query
+from lake.tables import STAGE_TABLE, TABLES, Row, Stage
+from lake.views import VIEWS
+from lake.writer import Writer
+
+__all__ = [
+    "FORMATS",
+    "STAGE_TABLE",
+    "TABLES",
+    "VIEWS",
+    "Ancestor",
+    "App",
+    "Attempt",
+    "AttemptError",
+    "AttemptLog",
+    "AttemptState",
+    "Journal",
+    "Lake",
+    "LakeError",
+    "Opening",
+    "OpeningKind",
+    "QueryError",
+    "Read",
+    "ReadOnlyError",
+    "Result",
+    "Row",
+    "RowError",
+    "SchemaError",
+    "Stage",
+    "StorageError",
+    "Writer",
+    "ancestors",
+    "connect",
+    "query",
+]

@@ -1,0 +1,297 @@
+"""The lake: one append-only Delta table per row type, at a local path or an object store's URI.
+
+A table is made by its first append, partitioned by campaign and epoch, with `delta.appendOnly`.
+One append is one commit. Writers of different campaigns, in different processes, append side by
+side: Delta retries the commit, and nothing here depends on a table version. An append that names an
+application transaction is done once; deltalake does not refuse the repetition, so the lake asks.
+
+Object stores are configured as deltalake documents it (for example AWS_* in the environment);
+nothing here reads the environment. Not here: the order of commits within an attempt (`lake.writer`),
+durability of single facts (`lake.journal`), SQL (`lake.sql`).
+"""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from lake.attempts import Attempt, AttemptLog, Read
+from lake.columns import SCHEMA_VERSION, SEQ, STAGE_TABLES, frame_schema
+from lake.errors import StorageError
+from lake.handles import (
+    PARTITIONS,
+    SCHEMA_PROPERTY,
+    Handles,
+    Stored,
+    reached,
+    schema_version,
+    stored,
+)
+from lake.schema import from_frame, sort_rows, to_frame
+from lake.tables import ROW_TYPES, STAGE_TABLE, AttemptEvent, Row
+
+if TYPE_CHECKING:
+    import polars as pl
+    from deltalake import DeltaTable
+
+R = TypeVar("R", bound=Row)
+
+
+class App(NamedTuple):
+    """An application transaction: an append that is done once."""
+
+    app_id: str
+    version: int
+
+
+class Lake:
+    """All tables of a lake. Safe for threads; any number of processes may append at once."""
+
+    def __init__(self, uri: str) -> None:
+        """Use `Lake.open`."""
+        self.uri = uri
+        self._handles = Handles(uri)
+        self._lock = self._handles.lock
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the lake is a folder of this machine."""
+        return self._handles.is_local
+
+    @classmethod
+    def open(cls, uri: str | Path) -> "Lake":
+        """The lake at a place; nothing is made before the first append.
+
+        Args:
+            uri: A folder, `file://`, or what deltalake can reach: `s3://`, `gs://`, `az://`.
+        """
+        text = str(uri).removeprefix("file://")
+        if "://" not in text:
+            text = str(Path(text).expanduser().absolute())
+        if set(text) & set("=*?["):
+            raise StorageError(
+                where=f"lake {text}",
+                found="one of the characters = * ? [ in its path",
+                expected="a path without them, since they mean partitions and patterns to readers",
+                todo="Put the lake elsewhere (VARVE_LAKE, VARVE_HOME)",
+            )
+        return cls(text.rstrip("/"))
+
+    def append(self, rows: Sequence[Row], *, app: App | None = None, seq: int = 0) -> bool:
+        """Appends rows of one table in one commit.
+
+        Args:
+            rows: Rows of one type; none is no commit.
+            app: Transaction under which the rows are appended at most once.
+            seq: Attempt event that makes the rows visible (tables of a stage).
+
+        Returns:
+            False when the transaction, or a later one of its name, is already in.
+
+        Raises:
+            RowError: A row cannot be stored.
+            SchemaError: The table was made by a newer schema.
+            StorageError: The commit failed.
+        """
+        if not rows:
+            return True
+        return self.append_frame(type(rows[0]), to_frame(rows, seq=seq), app=app)
+
+    def append_frame(
+        self, row_type: type[Row], frame: "pl.DataFrame", *, app: App | None = None
+    ) -> bool:
+        """Appends a frame of the table's schema in one commit; see `append`."""
+        with self._lock, reached(self._handles.table_uri(row_type)):
+            if app is not None and self.committed(row_type, app.app_id) >= app.version:
+                return False
+            self._write(self._handles.made(row_type), frame, app)
+        return True
+
+    def committed(self, row_type: type[Row], app_id: str) -> int:
+        """The newest version of an application transaction in a table; -1 when there is none."""
+        with self._lock, reached(self._handles.table_uri(row_type)):
+            table = self._handles.newest(row_type)
+            version = table.transaction_version(app_id) if table is not None else None
+        return -1 if version is None else int(version)
+
+    def read(
+        self,
+        row_type: type[R],
+        *,
+        campaign: str | None = None,
+        epoch: int | Collection[int] | None = None,
+        n: int | None = None,
+        seq: int | None = None,
+    ) -> list[R]:
+        """Everything that was ever appended and matches: also rows of attempts that never closed.
+
+        Args:
+            row_type: Which table.
+            campaign: Only this one.
+            epoch: Only this one, or these.
+            n: Only rows of this attempt of their stage.
+            seq: Only rows up to this event of their attempt (tables of a stage).
+
+        Returns:
+            Rows in the order of the work, see `sort_rows`.
+        """
+        files = self.files(row_type, campaign=campaign, epoch=epoch)
+        if not files:
+            return []
+        import polars as pl
+
+        with reached(self._handles.table_uri(row_type)):
+            frame = self.scan(row_type, files)
+            if n is not None:
+                frame = frame.filter(pl.col("n") == n)
+            if seq is not None and row_type.table in STAGE_TABLES:
+                frame = frame.filter(pl.col(SEQ) <= seq)
+            return sort_rows(from_frame(row_type, frame.collect()))
+
+    def layer(self, row_type: type[R], campaign: str, read: Read) -> list[R]:
+        """The rows of a stage's table exactly as a reader of (attempt, sequence) saw them."""
+        return self.read(row_type, campaign=campaign, epoch=read.epoch, n=read.n, seq=read.seq)
+
+    def attempts(self, campaign: str) -> AttemptLog:
+        """The attempts of a campaign, as committed."""
+        return AttemptLog(self.read(AttemptEvent, campaign=campaign))
+
+    def current(
+        self, row_type: type[R], campaign: str, *, epoch: int | Collection[int] | None = None
+    ) -> list[R]:
+        """The rows of a stage's table that belong to the current attempt of their epoch."""
+        log = self.attempts(campaign)
+        chosen: dict[int, Attempt] = {}
+        for each in log.epochs():
+            for stage, attempt in log.current(each).items():
+                if STAGE_TABLE[stage] == row_type.table:
+                    chosen[each] = attempt
+        wanted = chosen if epoch is None else _epochs(epoch)
+        frame = self._visible(row_type, campaign, [chosen[e] for e in wanted if e in chosen])
+        return sort_rows(from_frame(row_type, frame)) if frame is not None else []
+
+    def _visible(
+        self, row_type: type[Row], campaign: str, attempts: list[Attempt]
+    ) -> "pl.DataFrame | None":
+        """The stored lines of these attempts, up to their newest event."""
+        files = self.files(row_type, campaign=campaign, epoch={a.epoch for a in attempts})
+        if not files:
+            return None
+        import polars as pl
+
+        wanted = pl.LazyFrame(
+            [(a.epoch, a.n, a.seq) for a in attempts],
+            schema={"epoch": pl.Int64, "n": pl.Int64, "upto": pl.Int64},
+            orient="row",
+        )
+        with reached(self._handles.table_uri(row_type)):
+            lines = self.scan(row_type, files).join(wanted, on=["epoch", "n"], how="inner")
+            return lines.filter(pl.col(SEQ) <= pl.col("upto")).drop("upto").collect()
+
+    def files(
+        self,
+        row_type: type[Row],
+        *,
+        campaign: str | None = None,
+        epoch: int | Collection[int] | None = None,
+    ) -> list[str]:
+        """URIs of the live Parquet files of a table, pruned by partition."""
+        filters: list[tuple[str, str, Any]] = []
+        if campaign is not None:
+            filters.append(("campaign", "=", campaign))
+        if epoch is not None:
+            filters.append(("epoch", "in", [str(e) for e in sorted(_epochs(epoch))]))
+            if not filters[-1][2]:
+                return []
+        with self._lock, reached(self._handles.table_uri(row_type)):
+            table = self._handles.newest(row_type)
+            if table is None:
+                return []
+            uris = table.file_uris(file_pruning_predicate=filters or None)
+        return [self._plain_path(row_type, uri) for uri in uris] if self.is_local else uris
+
+    def _plain_path(self, row_type: type[Row], uri: str) -> str:
+        """A local file's path; deltalake percent-encodes spaces and letters beyond ASCII in it."""
+        return f"{self._handles.table_uri(row_type)}/{PARTITIONS[0]}={uri.rpartition(f'/{PARTITIONS[0]}=')[2]}"
+
+    def scan(self, row_type: type[Row], files: list[str]) -> "pl.LazyFrame":
+        """A lazy frame over files of a table, with the columns that this version knows."""
+        import polars as pl
+
+        schema = frame_schema(row_type)
+        hive = {name: schema[name] for name in PARTITIONS}
+        return pl.scan_parquet(
+            files,
+            glob=False,
+            schema={k: v for k, v in schema.items() if k not in hive},
+            hive_partitioning=True,
+            hive_schema=hive,
+            missing_columns="insert",
+            extra_columns="ignore",
+        )
+
+    def version(self, row_type: type[Row]) -> int | None:
+        """Schema version of a table; None while the table does not exist."""
+        with self._lock, reached(self._handles.table_uri(row_type)):
+            table = self._handles.newest(row_type)
+            return None if table is None else schema_version(table)
+
+    def stored(self, row_type: type[Row]) -> Stored:
+        """The columns that a table has, and whether all of its files have them."""
+        with self._lock, reached(self._handles.table_uri(row_type)):
+            return stored(self._handles.newest(row_type))
+
+    def _write(self, table: "DeltaTable", frame: "pl.DataFrame", app: App | None) -> None:
+        from deltalake import CommitProperties, Transaction, write_deltalake
+
+        older = schema_version(table) < SCHEMA_VERSION
+        if older:
+            newest = {SCHEMA_PROPERTY: str(SCHEMA_VERSION)}
+            table.alter.set_table_properties(newest, raise_if_not_exists=False)
+        write_deltalake(
+            table,
+            frame,
+            mode="append",
+            schema_mode="merge" if older else None,
+            commit_properties=CommitProperties(
+                max_commit_retries=100,
+                app_transactions=[Transaction(*app)] if app is not None else None,
+            ),
+        )
+
+    def maintain(self, *, small_files: int = 8) -> dict[str, int]:
+        """Compacts tables that have many files per partition, and writes a checkpoint.
+
+        Rows stay as they are, and appends may go on meanwhile. Replaced files stay on disk, where
+        readers that listed them before may still be reading.
+
+        Args:
+            small_files: Average number of files per partition above which a table is compacted.
+
+        Returns:
+            Files removed from the listing, by table.
+        """
+        return {
+            row_type.table: self._maintain(row_type, small_files)
+            for row_type in ROW_TYPES
+            if self.version(row_type) is not None
+        }
+
+    def _maintain(self, row_type: type[Row], small_files: int) -> int:
+        """Compacts one table; a conflict with another compaction leaves it for the next time."""
+        from deltalake.exceptions import CommitFailedError
+
+        with self._lock, reached(self._handles.table_uri(row_type)):
+            table = self._handles.made(row_type)
+            removed = 0
+            if len(table.file_uris()) > small_files * max(1, len(table.partitions())):
+                try:
+                    removed = int(table.optimize.compact()["numFilesRemoved"])
+                except CommitFailedError:
+                    removed = 0
+            table.create_checkpoint()
+            self._handles.forget(row_type)
+            return removed
+
+
+def _epochs(epoch: int | Collection[int]) -> set[int]:
+    return {epoch} if isinstance(epoch, int) else set(epoch)

@@ -1,0 +1,50 @@
+"""What can go wrong in the lake, and the four parts that every message has.
+
+LakeError
+├── RowError        a row cannot be stored: a NaN, a wrong type, an attempt it does not belong to
+├── SchemaError     tables or a journal were made by a newer schema, or hold an unknown word
+├── AttemptError    a stage attempt is used against its state
+├── StorageError    the table, the journal or the disk cannot be reached or written
+└── QueryError      SQL that failed or that is not known to the lake
+    └── ReadOnlyError    SQL that would change something or read outside the lake
+"""
+
+
+class LakeError(Exception):
+    """Root of the tree; its message says where, what was found, what was expected, what to do."""
+
+    def __init__(self, *, where: str, found: str, expected: str, todo: str) -> None:
+        """Keeps the four parts, so that a caller can show them apart.
+
+        Args:
+            where: The table, file or statement.
+            found: What was there.
+            expected: What should have been there.
+            todo: What the reader can do next.
+        """
+        self.where, self.found, self.expected, self.todo = where, found, expected, todo
+        super().__init__(f"{where}: {found}. Expected {expected}. {todo}.")
+
+
+class RowError(LakeError):
+    """A row cannot be stored."""
+
+
+class SchemaError(LakeError):
+    """What is stored does not fit the row types of this version."""
+
+
+class AttemptError(LakeError):
+    """A stage attempt is used against its state."""
+
+
+class StorageError(LakeError):
+    """The table, the journal or the disk cannot be reached or written."""
+
+
+class QueryError(LakeError):
+    """SQL that failed, or that names what the lake does not have."""
+
+
+class ReadOnlyError(QueryError):
+    """SQL that would change something or read outside the lake."""

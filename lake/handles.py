@@ -1,0 +1,165 @@
+"""Handles of the lake's tables: opened, kept fresh, made on first use, refused when too new.
+
+Not here: what is read and appended (`lake.delta`).
+"""
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from lake.columns import SCHEMA_VERSION, delta_schema
+from lake.errors import LakeError, SchemaError, StorageError
+from lake.tables import Row
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+PARTITIONS = ["campaign", "epoch"]
+CHECKPOINT_INTERVAL = 20
+"""Commits between checkpoints. Opening and committing cost 0.3 CPU ms per commit since the last one
+(measured), a checkpoint 10."""
+HANDLE_COMMITS = 20
+"""Commits after which a table handle is opened anew: an aged one slows down by 0.1 ms per commit."""
+SCHEMA_PROPERTY = "varve.schema"
+FIRST_PROPERTY = "varve.first_schema"
+"""The version that made the table; its files lack the columns that came later."""
+
+
+class Stored(NamedTuple):
+    """What a table has of its row type's columns."""
+
+    names: set[str]
+    """An older schema has fewer."""
+    grown: bool
+    """Whether files of an older schema may be among the files, with fewer columns than these."""
+
+
+class Handles:
+    """The open tables of one lake; whoever uses a table holds `lock`."""
+
+    def __init__(self, uri: str) -> None:
+        """Opens nothing yet."""
+        self.uri = uri
+        self.lock = threading.RLock()
+        self._opened: dict[str, tuple[DeltaTable, int]] = {}
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the lake is a folder of this machine."""
+        return "://" not in self.uri
+
+    def table_uri(self, row_type: type[Row]) -> str:
+        """Where the table of a row type is."""
+        return f"{self.uri}/{row_type.table}"
+
+    def forget(self, row_type: type[Row]) -> None:
+        """Has the table opened anew next time."""
+        self._opened.pop(row_type.table, None)
+
+    def newest(self, row_type: type[Row]) -> "DeltaTable | None":
+        """The table in its newest state; None while it does not exist."""
+        from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
+
+        known = self._opened.get(row_type.table)
+        if known is not None:
+            table, opened = known
+            table.update_incremental()
+            if table.version() - opened < HANDLE_COMMITS:
+                return table
+        uri = self.table_uri(row_type)
+        if self.is_local and not Path(uri, "_delta_log").is_dir():
+            return None
+        try:
+            table = DeltaTable(uri)
+        except TableNotFoundError:
+            return None
+        _refuse_newer(uri, table)
+        self._opened[row_type.table] = (table, table.version())
+        return table
+
+    def made(self, row_type: type[Row]) -> "DeltaTable":
+        """The table in its newest state, made where it does not exist."""
+        table = self.newest(row_type)
+        if table is None:
+            self._create(row_type)
+            table = self.newest(row_type)
+        if table is None:
+            raise StorageError(
+                where=self.table_uri(row_type),
+                found="no table, just after it was made",
+                expected="a Delta table",
+                todo="See whether another program removes files below the lake",
+            )
+        return table
+
+    def _create(self, row_type: type[Row]) -> None:
+        """Makes the table; losing the race against another process is as good as winning it."""
+        from deltalake import DeltaTable, Schema
+        from deltalake.exceptions import DeltaError
+
+        try:
+            DeltaTable.create(
+                self.table_uri(row_type),
+                Schema.from_json(delta_schema(row_type)),
+                mode="ignore",
+                partition_by=PARTITIONS,
+                configuration={
+                    "delta.appendOnly": "true",
+                    "delta.checkpointInterval": str(CHECKPOINT_INTERVAL),
+                    SCHEMA_PROPERTY: str(SCHEMA_VERSION),
+                    FIRST_PROPERTY: str(SCHEMA_VERSION),
+                },
+                raise_if_key_not_exists=False,
+            )
+        except DeltaError:
+            if self.newest(row_type) is None:
+                raise
+
+
+def schema_version(table: "DeltaTable", name: str = SCHEMA_PROPERTY) -> int:
+    """The version that a property of the table names; 0 where it has none."""
+    return int(table.metadata().configuration.get(name, "0"))
+
+
+def stored(table: "DeltaTable | None") -> Stored:
+    """The columns of a table; none where there is no table."""
+    if table is None:
+        return Stored(set(), False)
+    names = {field.name for field in table.schema().fields}
+    return Stored(names, schema_version(table, FIRST_PROPERTY) < SCHEMA_VERSION)
+
+
+def _refuse_newer(uri: str, table: "DeltaTable") -> None:
+    """A table with columns or meanings that this version does not know is not touched."""
+    found = schema_version(table)
+    if found > SCHEMA_VERSION:
+        raise SchemaError(
+            where=f"table {uri}",
+            found=f"schema version {found}",
+            expected=f"at most {SCHEMA_VERSION}, the newest that this Varve knows",
+            todo="Install the version of Varve that made this lake, or point VARVE_LAKE elsewhere",
+        )
+
+
+class reached:
+    """Turns deltalake's and the operating system's errors at a table into StorageError."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, LakeError):
+            return
+        from deltalake.exceptions import DeltaError
+
+        if isinstance(error, DeltaError | OSError):
+            raise StorageError(
+                where=f"table {self._uri}",
+                found=f"{type(error).__name__}: {error}",
+                expected="a Delta table that can be read and appended to",
+                todo="Check the path, its permissions, the free disk space and the credentials",
+            ) from error

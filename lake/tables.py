@@ -1,0 +1,365 @@
+"""The tables of the lake: one row type each, and the closed vocabularies that their columns use.
+
+Every table is append-only and partitioned by `campaign` and `epoch`. A row type is the one place
+that says what a column means; the Delta and polars schemas are derived from it (`lake.schema`).
+`n` is the attempt that the row belongs to. Missing is None with a reason beside it; NaN and
+infinities are refused when a row is turned into a frame.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Stage(StrEnum):
+    """What an epoch is made of, in the order of the work. Values name the assets."""
+
+    EVOLUTION = "evolution"
+    """Chooses parents and context from the scores of earlier epochs."""
+    IDEAS = "ideas"
+    """Ideas proposed for the epoch."""
+    PATCHES = "patches"
+    """Tries to turn each idea into a diff."""
+    RUNS = "runs"
+    """Jobs that trained the patched code."""
+    SCORES = "scores"
+    """What trusted code made of the jobs."""
+
+
+class IdeaKind(StrEnum):
+    """Why an idea was proposed."""
+
+    BASELINE = "baseline"
+    """The unpatched environment, run for reference."""
+    FRESH = "fresh"
+    """Proposed without history, in the first epoch or by best-of-n."""
+    EXPLOIT = "exploit"
+    """A variant of parents that beat the baseline."""
+    EXPLORE = "explore"
+    """Something different from the ideas shown as context."""
+    POLICY = "policy"
+    """Sampled from a policy under reinforcement learning."""
+
+
+class Blame(StrEnum):
+    """The one boundary that a failure belongs to."""
+
+    MODEL = "model"
+    """The language model refused, was cut off, or answered nothing usable."""
+    PATCH = "patch"
+    """The answer could not be applied to the environment."""
+    SETUP = "setup"
+    """The environment or its data could not be prepared."""
+    TRAIN = "train"
+    """The patched training failed by itself."""
+    EVALUATE = "evaluate"
+    """The patched model failed while it was scored."""
+    GUARD = "guard"
+    """A rule of honest scoring was broken."""
+    TIMEOUT = "timeout"
+    """More time or compute was used than the rules give."""
+    INFRASTRUCTURE = "infrastructure"
+    """The machine, the disk or Varve itself failed; says nothing of the idea."""
+
+
+class PatchStatus(StrEnum):
+    """Whether a try became a tree."""
+
+    APPLIED = "applied"
+    """The diff gives `tree`."""
+    FAILED = "failed"
+    """It does not apply; `reason` says why."""
+
+
+class RunStatus(StrEnum):
+    """How a job ended."""
+
+    FINISHED = "finished"
+    """Trained and reported a result."""
+    FAILED = "failed"
+    """Ended without a result; `blame` and `reason` say why."""
+    CANCELLED = "cancelled"
+    """Stopped on the user's word; says nothing of the idea."""
+
+
+class ScoreStatus(StrEnum):
+    """Whether a run has a value."""
+
+    VALID = "valid"
+    """`value` may be compared."""
+    INVALID = "invalid"
+    """`value` is null; `blame` and `reason` say why."""
+
+
+class RunEventKind(StrEnum):
+    """What can happen to a job."""
+
+    INTENDED = "intended"
+    """Will be submitted; written before anything is started."""
+    SUBMITTED = "submitted"
+    """Handed to the launcher."""
+    STARTED = "started"
+    """The supervisor is alive."""
+    SCORED = "scored"
+    """Trusted code reported a value."""
+    FINISHED = "finished"
+    """`result.json` was read; `detail` holds it."""
+    FAILED = "failed"
+    """Ended without a value; `detail` holds what is known."""
+    CANCELLED = "cancelled"
+    """Stopped on the user's word."""
+    ADOPTED = "adopted"
+    """Work of an earlier attempt or campaign was taken over."""
+    LOST = "lost"
+    """The supervisor died; the job is started again."""
+
+
+class AttemptKind(StrEnum):
+    """What can happen to a stage attempt."""
+
+    OPENED = "opened"
+    """Work began."""
+    COMPLETED = "completed"
+    """The first commit; the attempt is visible from here on."""
+    EXTENDED = "extended"
+    """Rows of late jobs were added."""
+    ABANDONED = "abandoned"
+    """Closed without being visible, since what it read has changed."""
+
+
+class SelectionRole(StrEnum):
+    """What a selected idea is used for."""
+
+    PARENT = "parent"
+    """To be varied by exploitation."""
+    CONTEXT = "context"
+    """Shown to exploration as already tried."""
+
+
+def now() -> datetime:
+    """The clock of the `created_at` columns, in UTC; never part of an id."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What every row carries."""
+
+    table: ClassVar[str]
+    key: ClassVar[str]
+
+    campaign: str
+    epoch: int
+    n: int
+    """Attempt of (campaign, epoch, stage) that made the row."""
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idea(Row):
+    """One row per idea."""
+
+    table: ClassVar[str] = "ideas"
+    key: ClassVar[str] = "idea_id"
+
+    idea_id: str
+    ordinal: int
+    """Place in the epoch, from 0."""
+    kind: IdeaKind
+    title: str
+    text: str
+    parents: tuple[str, ...] = ()
+    """Ideas that this one varies; resolved over history."""
+    edits: tuple[str, ...] | None = None
+    """Catalog names that the idea combines; None for ideas in free text."""
+    completion_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch(Row):
+    """One row per try to turn an idea into a diff."""
+
+    table: ClassVar[str] = "patches"
+    key: ClassVar[str] = "patch_id"
+
+    patch_id: str
+    idea_id: str
+    ordinal: int
+    """Sample of the idea, from 0."""
+    revision: int
+    """Repair of the sample, from 0."""
+    format: str
+    """How the answer was written: none, search_replace, unified or file."""
+    diff: str
+    """Canonical unified diff against `base_tree`; the raw answer where it does not apply."""
+    base_tree: str
+    tree: str | None = None
+    """Hash of the patched tree; None where the patch failed."""
+    status: PatchStatus
+    blame: Blame | None = None
+    reason: str | None = None
+    completion_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Row):
+    """One row per job."""
+
+    table: ClassVar[str] = "runs"
+    key: ClassVar[str] = "run_id"
+
+    run_id: str
+    patch_id: str
+    run_key: str
+    """Equal for jobs whose result must be the same up to noise."""
+    seed: int
+    profile: str
+    launcher: str
+    status: RunStatus
+    blame: Blame | None = None
+    reason: str | None = None
+    wall_seconds: float | None = None
+    cpu_seconds: float | None = None
+    """Of training: the whole process tree, measured by the supervisor."""
+    cost_usd: float | None = None
+    """None where nobody sends a bill."""
+    hardware: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    sandbox_level: str | None = None
+    sandbox_gaps: tuple[str, ...] = ()
+    reused_from: str | None = None
+    """Run whose result this row takes over instead of buying it again."""
+    log_tail: str | None = None
+    """The end of the log, as data."""
+    result: str | None = None
+    """JSON that the evaluator reported; what `scores` judges."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score(Row):
+    """One row per scored run and evaluator."""
+
+    table: ClassVar[str] = "scores"
+    key: ClassVar[str] = "score_id"
+
+    score_id: str
+    run_id: str
+    metric: str
+    value: float | None = None
+    blame: Blame | None = None
+    reason: str | None = None
+    reward: float | None = None
+    """Higher is better: the value where the metric is maximised, else its inverse."""
+    status: ScoreStatus
+    verdicts: dict[str, str] = field(default_factory=dict)
+    measures: dict[str, float] = field(default_factory=dict)
+    evaluator: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion(Row):
+    """One row per model call."""
+
+    table: ClassVar[str] = "completions"
+    key: ClassVar[str] = "completion_id"
+
+    completion_id: str
+    stage: Stage
+    role: str
+    """ideator or implementer."""
+    ordinal: int
+    revision: int = 0
+    group: str | None = None
+    """Completions that answer the same request share a group."""
+    model: str
+    request: str
+    """JSON."""
+    response: str | None = None
+    thinking: str | None = None
+    finish_reason: str
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    cost_usd: float | None = None
+    latency_seconds: float | None = None
+    policy_id: str | None = None
+    token_ids: tuple[int, ...] | None = None
+    logprobs: tuple[float, ...] | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEvent(Row):
+    """One row per thing that happened to a job."""
+
+    table: ClassVar[str] = "run_events"
+    key: ClassVar[str] = "event_id"
+
+    event_id: str
+    stage: Stage = Stage.RUNS
+    run_id: str
+    run_key: str
+    ordinal: int
+    """Place of the job in its attempt, from 0."""
+    kind: RunEventKind
+    detail: str | None = None
+    """JSON or a sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection(Row):
+    """One row per parent or context idea that evolution chose."""
+
+    table: ClassVar[str] = "selections"
+    key: ClassVar[str] = "selection_id"
+
+    selection_id: str
+    ordinal: int
+    role: SelectionRole
+    idea_id: str
+    value: float | None = None
+    """Score that the choice rests on; None for a failed idea shown as context."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptEvent(Row):
+    """One row per event of a stage attempt."""
+
+    table: ClassVar[str] = "attempts"
+    key: ClassVar[str] = "attempt_id"
+
+    attempt_id: str
+    stage: Stage
+    seq: int
+    """Order of the events within the attempt, from 0."""
+    kind: AttemptKind
+    dagster_run_id: str | None = None
+    reads: tuple[str, ...] = ()
+    """Attempts that it rests on, as `stage/epoch/n/seq`, for example `scores/0003/0/1`."""
+    code_version: str | None = None
+    config: str | None = None
+    """JSON of the campaign's settings and identity."""
+    counts: dict[str, int] = field(default_factory=dict)
+    reason: str | None = None
+
+
+ROW_TYPES: tuple[type[Row], ...] = (
+    Idea,
+    Patch,
+    Run,
+    Score,
+    Completion,
+    RunEvent,
+    Selection,
+    AttemptEvent,
+)
+TABLES: dict[str, type[Row]] = {row_type.table: row_type for row_type in ROW_TYPES}
+STAGE_TABLE: dict[Stage, str] = {
+    Stage.EVOLUTION: "selections",
+    Stage.IDEAS: "ideas",
+    Stage.PATCHES: "patches",
+    Stage.RUNS: "runs",
+    Stage.SCORES: "scores",
+}

@@ -1,0 +1,167 @@
+"""The views of `varve sql`: what a reader sees of the lake, as DuckDB statements.
+
+`ideas`, `patches`, `runs`, `scores`, `selections` show current rows of complete attempts; the same
+names with `_history` show everything, with the attempt event `seq` that made a row visible.
+`completions`, `run_events` and `attempts` hold facts. `leaderboard` has one row per scored current
+idea. Views read Parquet files lazily: only the columns and partitions that a query needs.
+
+`current_attempts` is `AttemptLog.current` of `lake.attempts` in SQL, for lakes of a million ideas; a
+test compares the two.
+"""
+
+from lake.columns import SEQ, STAGE_TABLES, Column, row_columns, sql_type, stored_columns
+from lake.tables import STAGE_TABLE, TABLES, Row, Stage
+
+CURRENT = tuple(STAGE_TABLE.values())
+HISTORY = tuple(f"{table}_history" for table in CURRENT)
+FACTS = tuple(table for table in TABLES if table not in STAGE_TABLES)
+LEADERBOARD = "leaderboard"
+VIEWS: tuple[str, ...] = (*CURRENT, LEADERBOARD, *FACTS, *HISTORY)
+"""Every name that a query may use."""
+
+LEADERBOARD_SQL = """
+CREATE VIEW leaderboard AS
+WITH scored AS (
+    SELECT campaign, epoch, p.idea_id,
+        any_value(s.metric) AS metric,
+        avg(s.value) AS value,
+        stddev_samp(s.value) AS value_sd,
+        avg(s.reward) AS reward,
+        count(s.value) AS valid,
+        count(*) AS scored,
+        CASE WHEN count(s.value) = 0 THEN min(s.blame) END AS blame,
+        CASE WHEN count(s.value) = 0 THEN min(s.reason) END AS reason,
+        arg_min(r.run_id, r.seed) AS run_id,
+        avg(r.cpu_seconds) AS cpu_seconds,
+        avg(r.wall_seconds) AS wall_seconds,
+        sum(r.cost_usd) AS cost_usd
+    FROM scores s
+    JOIN runs r USING (campaign, epoch, run_id)
+    JOIN patches p USING (campaign, epoch, patch_id)
+    GROUP BY campaign, epoch, p.idea_id
+)
+SELECT campaign, epoch, idea_id, i.kind, i.title, scored.metric, scored.value, scored.value_sd,
+    scored.reward, scored.valid, scored.scored, scored.blame, scored.reason, scored.run_id,
+    scored.cpu_seconds, scored.wall_seconds, scored.cost_usd
+FROM ideas i JOIN scored USING (campaign, epoch, idea_id)
+"""
+
+COMPLETE_SQL = """
+CREATE TEMP VIEW complete_attempts AS
+SELECT campaign, epoch, stage, n,
+    max(seq) FILTER (kind IN ('completed', 'extended')) AS seq,
+    arg_max(reads, seq) FILTER (len(reads) > 0) AS reads
+FROM attempts
+GROUP BY campaign, epoch, stage, n
+HAVING count(*) FILTER (kind = 'completed') > 0
+"""
+
+
+def needed_views(names: set[str]) -> list[str]:
+    """The views to make for a query that mentions these, in the order of making.
+
+    Args:
+        names: View names that a query mentions; none stands for all.
+    """
+    wanted = set(names or VIEWS)
+    if LEADERBOARD in wanted:
+        wanted |= {"ideas", "patches", "runs", "scores"}
+    current = wanted & set(CURRENT)
+    wanted |= {f"{table}_history" for table in current} | ({"attempts"} if current else set())
+    order = (*FACTS, *HISTORY, *CURRENT, LEADERBOARD)
+    return [name for name in order if name in wanted]
+
+
+def stored_table(view: str) -> str:
+    """The table that a view of files reads."""
+    return view.removesuffix("_history")
+
+
+def files_view(
+    view: str, row_type: type[Row], files: list[str], *, stored: set[str], grown: bool
+) -> str:
+    """A view over the Parquet files of a table.
+
+    Args:
+        view: Name of the view.
+        row_type: Whose columns it has.
+        files: Live files; none gives a view without rows.
+        stored: Columns that the table has; the others are null.
+        grown: Whether some files may lack some of these; DuckDB then opens every file.
+    """
+    columns = stored_columns(row_type)
+    if not files:
+        return _create(view, columns, set(), "(SELECT 1) WHERE false")
+    listed = ", ".join(quoted(file) for file in files)
+    types = "{'campaign': VARCHAR, 'epoch': BIGINT}"
+    source = f"read_parquet([{listed}], hive_partitioning = true, hive_types = {types}, union_by_name = {grown})"
+    return _create(view, columns, stored, source)
+
+
+def relation_view(view: str, row_type: type[Row], relation: str) -> str:
+    """A view over a registered relation that has all columns."""
+    columns = stored_columns(row_type)
+    return _create(view, columns, {column.name for column in columns}, relation)
+
+
+def _create(view: str, columns: tuple[Column, ...], stored: set[str], source: str) -> str:
+    chosen = (
+        f'"{c.name}"' if c.name in stored else f'CAST(NULL AS {sql_type(c)}) AS "{c.name}"'
+        for c in columns
+    )
+    return f"CREATE VIEW {view} AS SELECT {', '.join(chosen)} FROM {source}"
+
+
+def current_view(stage: Stage) -> str:
+    """A view of the current rows of a stage's table."""
+    table = STAGE_TABLE[stage]
+    columns = ", ".join(f'h."{column.name}"' for column in row_columns(TABLES[table]))
+    return (
+        f"CREATE VIEW {table} AS SELECT {columns} FROM {table}_history h "
+        f"JOIN current_attempts c ON c.stage = '{stage}' AND c.campaign = h.campaign "
+        f"AND c.epoch = h.epoch AND c.n = h.n AND h.{SEQ} <= c.seq"
+    )
+
+
+def current_attempts() -> str:
+    """A table of (campaign, epoch, stage, n, seq): the chain of each epoch, from its end."""
+    parts: list[str] = []
+    successor: Stage | None = None
+    for stage in reversed(Stage):
+        own = f"SELECT campaign, epoch, max(n) AS n FROM complete WHERE stage = '{stage}' GROUP BY ALL"
+        if successor is None:
+            parts.append(f"{stage}_current AS ({own})")
+        else:
+            parts += _chained(stage, successor, own)
+        successor = stage
+    union = " UNION ALL ".join(
+        f"SELECT campaign, epoch, '{stage}' AS stage, n FROM {stage}_current" for stage in Stage
+    )
+    return (
+        "CREATE TEMP TABLE current_attempts AS WITH complete AS MATERIALIZED "
+        f"(FROM complete_attempts), {', '.join(parts)} "
+        f"SELECT campaign, epoch, stage, n, complete.seq FROM ({union}) "
+        "JOIN complete USING (campaign, epoch, stage, n)"
+    )
+
+
+def _chained(stage: Stage, successor: Stage, own: str) -> list[str]:
+    """The attempt of `stage` that the successor's current attempt read, else its own newest."""
+    read = (
+        f"[split_part(r, '/', 3)::BIGINT for r in c.reads if split_part(r, '/', 1) = '{stage}' "
+        "and split_part(r, '/', 2)::BIGINT = c.epoch]"
+    )
+    return [
+        f"{stage}_read AS (SELECT c.campaign, c.epoch, min(k.n) AS n FROM (SELECT campaign, epoch, "
+        f"unnest({read}) AS n FROM complete c JOIN {successor}_current USING (campaign, epoch, n) "
+        f"WHERE c.stage = '{successor}') c JOIN complete k "
+        f"ON k.stage = '{stage}' AND k.campaign = c.campaign AND k.epoch = c.epoch AND k.n = c.n "
+        "GROUP BY ALL)",
+        f"{stage}_current AS (SELECT campaign, epoch, coalesce(chosen.n, newest.n) AS n "
+        f"FROM ({own}) newest LEFT JOIN {stage}_read chosen USING (campaign, epoch))",
+    ]
+
+
+def quoted(text: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
