@@ -1,0 +1,65 @@
+"""Reads the file in which evaluate.py reports: a value or a reason, verdicts, measures.
+
+The program that writes it is ours, the folder that it writes to is not only ours at level none, so
+the file is opened without following links and every field is checked.
+"""
+
+import os
+import stat
+from typing import Any
+
+from launchers.formats import FormatError, strict_json
+
+MOST_BYTES = 1 << 20
+BLAMES = ("evaluate", "guard")
+FIELDS = {"metric", "value", "reason", "blame", "verdicts", "measures"}
+
+
+class EvaluationError(Exception):
+    """evaluate.py left no report, or one that breaks the contract: a bug of the environment."""
+
+
+def read_evaluation(path: str) -> dict[str, Any]:
+    """Reads and checks the report.
+
+    Raises:
+        EvaluationError: it is missing or broken; the message says how.
+    """
+    try:
+        report = strict_json(_plain_bytes(path))
+    except (OSError, FormatError) as error:
+        raise EvaluationError(f"evaluate.py: cannot read its result file ({error})") from error
+    problem = _problem(report)
+    if problem:
+        raise EvaluationError(f"evaluate.py: {problem}; correct the environment's evaluate.py")
+    checked: dict[str, Any] = report
+    return checked
+
+
+def _plain_bytes(path: str) -> bytes:
+    """Content of a regular file that is no link."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+            raise FormatError(f"not a regular file of at most {MOST_BYTES} bytes")
+        return file.read(MOST_BYTES)
+
+
+def _problem(report: Any) -> str | None:  # noqa: ANN401  # any JSON value
+    """What is wrong with a report, or None."""
+    if not isinstance(report, dict) or set(report) != FIELDS:
+        return f"found {report!r:.200}, expected an object with {sorted(FIELDS)}"
+    if not isinstance(report["verdicts"], dict) or not isinstance(report["measures"], dict):
+        return "expected verdicts and measures to be objects"
+    if report["value"] is not None:
+        if not _is_number(report["value"]):
+            return f"found the value {report['value']!r}, expected a number or null"
+        return None if report["blame"] is None else "found a value and blame, expected one of them"
+    if report["blame"] not in BLAMES or not isinstance(report["reason"], str):
+        return f"found no value, expected a reason and blame from {BLAMES}"
+    return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
