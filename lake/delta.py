@@ -10,7 +10,7 @@ nothing here reads the environment. Not here: the order of commits within an att
 durability of single facts (`lake.journal`), SQL (`lake.sql`).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -121,6 +121,7 @@ class Lake:
         epoch: int | Collection[int] | None = None,
         n: int | None = None,
         seq: int | None = None,
+        where: Mapping[str, Collection[str]] | None = None,
     ) -> list[R]:
         """Everything that was ever appended and matches: also rows of attempts that never closed.
 
@@ -130,6 +131,7 @@ class Lake:
             epoch: Only this one, or these.
             n: Only rows of this attempt of their stage.
             seq: Only rows up to this event of their attempt (tables of a stage).
+            where: Text column -> the values that it may have.
 
         Returns:
             Rows in the order of the work, see `sort_rows`.
@@ -145,6 +147,8 @@ class Lake:
                 frame = frame.filter(pl.col("n") == n)
             if seq is not None and row_type.table in STAGE_TABLES:
                 frame = frame.filter(pl.col(SEQ) <= seq)
+            for column, values in (where or {}).items():
+                frame = frame.filter(pl.col(column).is_in(sorted(values)))
             return sort_rows(from_frame(row_type, frame.collect()))
 
     def layer(self, row_type: type[R], campaign: str, read: Read) -> list[R]:

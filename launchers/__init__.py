@@ -8,7 +8,7 @@ Leaves out how many jobs run at once: whoever submits counts.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from launchers.job import JobPhase, JobSpec, JobState
+    from launchers.job import JobPhase, JobSpec, JobState, says_nothing
     from launchers.launcher import JobRunningError, Launcher, LauncherError, UnknownJobError
     from launchers.local import LocalLauncher
     from launchers.tree import TreeError, tree_hash
@@ -23,6 +23,7 @@ __all__ = [
     "LocalLauncher",
     "TreeError",
     "UnknownJobError",
+    "says_nothing",
     "tree_hash",
 ]
 
@@ -36,6 +37,7 @@ _HOMES = {
     "LocalLauncher": "local",
     "TreeError": "tree",
     "UnknownJobError": "launcher",
+    "says_nothing": "job",
     "tree_hash": "tree",
 }
 

@@ -87,3 +87,8 @@ class JobState:
     """Where it stands."""
     result: dict[str, Any] | None = field(default=None)
     """The content of result.json once the job is done."""
+
+
+def says_nothing(result: dict[str, Any]) -> bool:
+    """Whether a result says nothing of the work, so that the job may be started again."""
+    return bool(result["status"] == "cancelled" or result["blame"] == "infrastructure")

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launchers import folder as names
-from launchers.job import JobPhase, JobSpec, JobState
+from launchers.job import JobPhase, JobSpec, JobState, says_nothing
 from launchers.launcher import JobRunningError, LauncherError, UnknownJobError
 from launchers.leftovers import kill_leftovers
 from launchers.nursery import Nursery
@@ -50,8 +50,9 @@ class LocalLauncher:
     def submit(self, spec: JobSpec, files: Mapping[str, bytes]) -> None:
         """Starts the job, or adopts the live or done one of the same `run_id`.
 
-        A lost job is started anew: what its dead supervisor left alive is killed first, its
-        events are kept as events.lost-N.jsonl.
+        A job that is lost, or whose result says nothing of the work (cancelled, infrastructure),
+        is started anew: what a dead supervisor left alive is killed first, the earlier events are
+        kept as events.lost-N.jsonl.
 
         Args:
             spec: the job.
@@ -68,7 +69,7 @@ class LocalLauncher:
             if lock is not None:
                 self._start(run, lock)
                 return
-        self._restart_if_lost(run, spec, files)
+        self._restart_if_unsettled(run, spec, files)
 
     def poll(self, run_id: str) -> JobState:
         """Says where the job stands; a few system calls."""
@@ -176,18 +177,18 @@ class LocalLauncher:
             raise
         return lock
 
-    def _restart_if_lost(self, run: Path, spec: JobSpec, files: Mapping[str, bytes]) -> None:
-        """Starts a job anew whose supervisor is dead; leaves any other alone."""
-        if (run / names.RESULT).exists():
+    def _restart_if_unsettled(self, run: Path, spec: JobSpec, files: Mapping[str, bytes]) -> None:
+        """Starts a job anew that is lost or whose result says nothing; leaves any other alone."""
+        if _is_settled(run):
             return
         lock = names.take_lock(str(run), create=True, wait_seconds=LOCK_PATIENCE_SECONDS)
         if lock is None:
             return
-        if (run / names.RESULT).exists():
+        if _is_settled(run):
             os.close(lock)
             return
         kill_leftovers(str(run))
-        _set_aside_lost(run)
+        _set_aside(run)
         _lay_job(run, spec, files)
         self._start(run, lock)
 
@@ -240,14 +241,21 @@ def _lay_job(run: Path, spec: JobSpec, files: Mapping[str, bytes]) -> None:
     lay_tree(str(run / names.ENV), files)
 
 
-def _set_aside_lost(run: Path) -> None:
-    """Keeps the events of a lost job under another name and removes all else but the lock."""
+def _is_settled(run: Path) -> bool:
+    """Whether the job has a result that says something of the work."""
+    result = names.read_result(str(run))
+    return result is not None and not says_nothing(result)
+
+
+def _set_aside(run: Path) -> None:
+    """Keeps the events of an unsettled job under another name and removes all else but the lock."""
     number = len(list(run.glob("events.lost-*.jsonl"))) + 1
     if (run / names.EVENTS).exists():
         (run / names.EVENTS).rename(run / f"events.lost-{number}.jsonl")
     for name in (names.ENV, names.OUT, names.WORK):
         names.remove_tree(str(run / name))
-    for name in (names.LOG, names.PROCESSES, names.RESERVE, f"{names.RESULT}.partial"):
+    partial = f"{names.RESULT}.partial"
+    for name in (names.RESULT, names.LOG, names.PROCESSES, names.RESERVE, partial):
         names.remove_file(str(run / name))
 
 

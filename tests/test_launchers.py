@@ -271,6 +271,19 @@ def test_a_cancelled_job_is_dead_and_says_so(jobs):
     assert jobs.wait() == result
 
 
+def test_a_job_whose_result_says_nothing_of_the_work_may_be_submitted_again(jobs):
+    jobs.submit(train="time.sleep(30)")
+    jobs.launcher.cancel("job")
+    assert jobs.wait()["status"] == "cancelled"
+    jobs.submit(train="leave()")
+    assert jobs.wait()["status"] == "finished"
+    assert jobs.path("events.lost-1.jsonl").exists()
+    before = jobs.wait()
+    jobs.submit(train="leave()")
+    assert jobs.wait() == before
+    assert not jobs.path("events.lost-2.jsonl").exists()
+
+
 def test_a_job_can_be_cancelled_at_once_after_its_start(jobs):
     for number in range(3):
         jobs.submit(f"job-{number}", train="time.sleep(30)")

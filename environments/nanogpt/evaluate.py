@@ -54,8 +54,8 @@ PROFILES = {
         context=64,
         vocabulary=256,
         token="|u1",
-        hidden_rows=2048,
-        second_rows=512,
+        hidden_rows=1024,
+        second_rows=256,
         batch=32,
         seconds=50,
     ),
@@ -327,9 +327,7 @@ def main():
     )
     args = parser.parse_args()
     serve = [*args.serve, "--profile", args.profile, "--checkpoint", str(args.outputs)]
-    content = score(
-        serve, hidden=args.hidden, second=args.second, profile=PROFILES[args.profile]
-    )
+    content = score(serve, hidden=args.hidden, second=args.second, profile=PROFILES[args.profile])
     write_result(args.result, content)
     print(json.dumps(content), file=sys.stderr)
 

@@ -1,0 +1,1 @@
+"""One folder per campaign, each with its `defs.yaml`."""

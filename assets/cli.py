@@ -1,0 +1,159 @@
+"""`varve`: run a search, ask the lake, open the UI.
+
+Commands import what they need when they run, so that `varve sql` does not wait for Dagster.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from assets.errors import Interrupted, VarveError, no_room
+from assets.home import find_home
+from lake.errors import LakeError
+
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@contextmanager
+def spoken_errors() -> Iterator[None]:
+    """Show what a user can act on without a traceback; exit code 130 after Ctrl-C, else 1."""
+    try:
+        yield
+    except (VarveError, LakeError) as error:
+        click.echo(f"varve: {error}", err=True)
+        sys.exit(130 if isinstance(error, Interrupted) else 1)
+    except OSError as error:
+        click.echo(f"varve: {no_room(find_home().root, error)}", err=True)
+        sys.exit(1)
+
+
+@click.group(context_settings=HELP)
+def main() -> None:
+    r"""Execution-grounded automated AI research.
+
+    A campaign proposes ideas, patches an environment for each, trains and scores the patched code,
+    and lets the scores decide what is tried next. Every idea, patch, run and score is a row in a
+    lake that is only ever added to.
+
+    \b
+    Try:
+      varve search demo
+      varve sql "select title, value from leaderboard order by value limit 5"
+      varve ui
+    """
+
+
+@main.command()
+@click.argument("campaign")
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Work on at most this many epochs in this call (default: all that are missing).",
+)
+def search(campaign: str, epochs: int | None) -> None:
+    r"""Run CAMPAIGN from where it stands until all its epochs have scores.
+
+    Only what is missing or was left open is worked on; finished jobs are never repeated. The first
+    Ctrl-C starts no new job and waits for those that run, the second cancels them; either way the
+    same command goes on where it stopped.
+
+    \b
+    Example: varve search demo --epochs 2
+    """
+    from assets.terminal import search_in_terminal
+
+    with spoken_errors():
+        search_in_terminal(find_home(), campaign, limit=epochs)
+
+
+@main.command()
+@click.argument("campaign")
+@click.option(
+    "--epochs",
+    "span",
+    required=True,
+    metavar="FIRST[-LAST]",
+    help="Epochs to run again, for example 2 or 1-3; later ones rest on the earlier ones anew.",
+)
+def backfill(campaign: str, span: str) -> None:
+    r"""Run a range of epochs of CAMPAIGN again, in order, as new attempts.
+
+    Nothing is overwritten: the earlier attempts stay in the *_history views. Jobs whose code, data
+    and seed were run before are taken over, not bought again. The UI can do the same; this command
+    needs no server.
+
+    \b
+    Example: varve backfill demo --epochs 2-3
+    """
+    from assets.terminal import backfill_in_terminal
+
+    with spoken_errors():
+        backfill_in_terminal(find_home(), campaign, span)
+
+
+@main.command()
+@click.argument("query")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="table for eyes, csv and json for programs.",
+)
+def sql(query: str, form: str) -> None:
+    r"""Ask the lake one read-only question in DuckDB SQL.
+
+    \b
+    Views of what is current: ideas patches runs scores selections leaderboard
+    With every attempt:      ideas_history patches_history runs_history scores_history
+    Events and model calls:  attempts run_events completions
+
+    \b
+    Examples:
+      varve sql "select * from leaderboard order by value limit 10"
+      varve sql "select blame, count(*) from scores group by blame" --format csv
+      varve sql "describe runs"
+    """
+    from lake import FORMATS
+    from lake import query as ask
+
+    with spoken_errors():
+        click.echo(FORMATS[form](ask(find_home().lake, query)), nl=False)
+
+
+@main.command()
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=3000,
+    show_default=True,
+    help="Port on loopback.",
+)
+def ui(port: int) -> None:
+    r"""Open the Dagster UI on this project's history, with its daemon, until Ctrl-C.
+
+    It listens on 127.0.0.1 only, because it has no login.
+
+    \b
+    Example: varve ui --port 3001
+    """
+    from assets.ui import serve_ui
+
+    with spoken_errors():
+        serve_ui(find_home(), port)
+
+
+@main.command()
+def campaigns() -> None:
+    r"""List the campaigns, how far each has come, and which cannot be loaded.
+
+    \b
+    Example: varve campaigns
+    """
+    from assets.terminal import list_campaigns
+
+    with spoken_errors():
+        list_campaigns(find_home())

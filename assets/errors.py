@@ -1,0 +1,63 @@
+"""Errors of the upper floor. Each message says where, what was found, what was expected, what to do.
+
+VarveError
+├── CampaignError      a `defs.yaml` that cannot be used, or a campaign that is not there
+├── ManifestError      an environment folder that breaks the contract
+├── IdentityError      what a campaign measures has changed since its first attempt
+├── OrderError         an epoch whose predecessors are not ready
+├── HeldError          somebody else works on the campaign
+├── PatchError         an answer that cannot be applied
+└── Interrupted        the user asked to stop; the attempt stays open
+"""
+
+import errno
+from pathlib import Path
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def no_room(place: Path, error: OSError) -> str:
+    """What is said when the machine refuses to write; any other error is a bug and goes on.
+
+    Raises:
+        OSError: the error itself, if it says something else.
+    """
+    if error.errno not in NO_ROOM:
+        raise error
+    return (
+        f"{error.filename or place}: {error.strerror}. Expected to be able to write under {place}: "
+        "free space or mend the permissions, then run the same command again; what was recorded is "
+        "kept"
+    )
+
+
+class VarveError(Exception):
+    """Something a user can act on; shown without a traceback."""
+
+
+class CampaignError(VarveError):
+    """A `defs.yaml` that cannot be used, or a campaign that is not there."""
+
+
+class ManifestError(VarveError):
+    """An environment folder that breaks the contract of `environments/README.md`."""
+
+
+class IdentityError(VarveError):
+    """What a campaign measures has changed since its first attempt."""
+
+
+class OrderError(VarveError):
+    """An epoch was asked for whose predecessors are not ready."""
+
+
+class HeldError(VarveError):
+    """Another process works on the campaign."""
+
+
+class PatchError(VarveError):
+    """An answer that cannot be applied to the environment; the message is the patch's reason."""
+
+
+class Interrupted(VarveError):
+    """The user asked to stop; what runs was waited for or cancelled, the attempt stays open."""

@@ -1,0 +1,96 @@
+"""What a campaign knows so far: every idea of its current layers with what became of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from lake.attempts import Attempt, AttemptLog
+from lake.delta import Lake
+from lake.tables import Idea, IdeaKind, Patch, PatchStatus, Row, Run, Score, Stage
+
+R = TypeVar("R", bound=Row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """One idea with one of its runs, or with the reason why it has none."""
+
+    idea: Idea
+    patch: Patch | None
+    run: Run | None
+    score: Score | None
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is the unpatched environment."""
+        return self.idea.kind is IdeaKind.BASELINE
+
+    @property
+    def value(self) -> float | None:
+        """The valid score, if there is one."""
+        return self.score.value if self.score else None
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no value."""
+        if self.score:
+            return self.score.reason
+        if self.patch and self.patch.status is PatchStatus.FAILED:
+            return self.patch.reason
+        return "has no run"
+
+
+def join_layer(
+    ideas: Sequence[Idea], patches: Sequence[Patch], runs: Sequence[Run], scores: Sequence[Score]
+) -> list[Scored]:
+    """One entry per (idea, run), in the order of the ideas; an idea without a run has one too."""
+    patches_by_idea: dict[str, list[Patch]] = {}
+    for patch in patches:
+        patches_by_idea.setdefault(patch.idea_id, []).append(patch)
+    runs_by_patch: dict[str, list[Run]] = {}
+    for run in runs:
+        runs_by_patch.setdefault(run.patch_id, []).append(run)
+    score_by_run = {score.run_id: score for score in scores}
+    layer = []
+    for idea in sorted(ideas, key=lambda i: i.ordinal):
+        tries = patches_by_idea.get(idea.idea_id, [])
+        entries = [
+            Scored(idea=idea, patch=patch, run=run, score=score_by_run.get(run.run_id))
+            for patch in tries
+            for run in runs_by_patch.get(patch.patch_id, [])
+        ]
+        last = tries[-1] if tries else None
+        layer += entries or [Scored(idea=idea, patch=last, run=None, score=None)]
+    return layer
+
+
+class History:
+    """Reads current layers once and keeps them."""
+
+    def __init__(self, lake: Lake, log: AttemptLog, campaign: str) -> None:
+        self._lake = lake
+        self._log = log
+        self._campaign = campaign
+        self._layers: dict[int, list[Scored]] = {}
+
+    def layer(self, epoch: int) -> list[Scored]:
+        """The current ideas of one epoch."""
+        if epoch not in self._layers:
+            current = self._log.current(epoch)
+            ideas = self._rows(Idea, current.get(Stage.IDEAS))
+            patches = self._rows(Patch, current.get(Stage.PATCHES))
+            runs = self._rows(Run, current.get(Stage.RUNS))
+            scores = self._rows(Score, current.get(Stage.SCORES))
+            self._layers[epoch] = join_layer(ideas, patches, runs, scores)
+        return self._layers[epoch]
+
+    def before(self, epoch: int) -> list[Scored]:
+        """The current ideas of all earlier epochs."""
+        return [scored for earlier in range(epoch) for scored in self.layer(earlier)]
+
+    def baseline_runs(self) -> list[Run]:
+        """The current runs of the unpatched environment."""
+        return [s.run for s in self.layer(0) if s.is_baseline and s.run is not None]
+
+    def _rows(self, row_type: type[R], attempt: Attempt | None) -> list[R]:
+        return self._lake.layer(row_type, self._campaign, attempt.read) if attempt else []

@@ -1,0 +1,106 @@
+"""The Dagster instance under VARVE_HOME: settings, pool limits, and runs whose process is dead."""
+
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import dagster as dg
+
+from assets.home import Home
+
+PROCESS_TAG = "varve/process"
+"""host/pid/start of the process that works on a run."""
+SETTINGS = """\
+# Written by Varve. A pool is held for a whole run, so that a campaign's epochs do not overlap;
+# its limit is set for each campaign by name, since a default limit leaks on a pool's first use.
+telemetry: {enabled: false}
+nux: {enabled: false}
+concurrency:
+  pools: {granularity: run}
+  runs: {max_concurrent_runs: 4}
+"""
+UNFINISHED = [
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def pool(campaign: str) -> str:
+    """Name of the pool that lets one run of a campaign at a time."""
+    return f"campaign_{campaign}"
+
+
+def open_instance(home: Home, campaigns: Iterable[str]) -> dg.DagsterInstance:
+    """The project's instance, with an explicit limit of 1 for every campaign's pool."""
+    home.dagster.mkdir(parents=True, exist_ok=True)
+    settings = home.dagster / "dagster.yaml"
+    if not settings.exists() or settings.read_text() != SETTINGS:
+        settings.write_text(SETTINGS)
+    instance = dg.DagsterInstance.from_config(str(home.dagster))
+    for campaign in campaigns:
+        limit_pool(instance, campaign)
+    return instance
+
+
+def limit_pool(instance: dg.DagsterInstance, campaign: str) -> None:
+    """Set the campaign's pool to one run at a time, if it is not yet."""
+    storage = instance.event_log_storage
+    limits = {limit.name: limit for limit in storage.get_pool_limits()}
+    known = limits.get(pool(campaign))
+    if known is None or known.limit != 1 or known.from_default:
+        storage.set_concurrency_slots(pool(campaign), 1)
+
+
+def process_tag() -> Mapping[str, str]:
+    """The tag by which others see whether this process still lives."""
+    pid = os.getpid()
+    return {PROCESS_TAG: f"{socket.gethostname()}/{pid}/{_started(pid)}"}
+
+
+def bury_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark unfinished runs whose process is gone as failed.
+
+    Without this a search killed with SIGKILL leaves its run STARTED, which blocks the campaign's
+    pool for ever. A pid with its start time names one process, so that a living one is never taken
+    for dead; runs of other hosts are left alone.
+
+    Returns:
+        Ids of the runs that were marked.
+    """
+    buried = []
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
+        if _is_dead(run.tags.get(PROCESS_TAG)):
+            instance.report_run_failed(run, "its process died; what it had recorded is kept")
+            buried.append(run.run_id)
+    return buried
+
+
+def _is_dead(tag: str | None) -> bool:
+    if tag is None:
+        return False
+    host, pid, started = tag.split("/")
+    return host == socket.gethostname() and _started(int(pid)) != started
+
+
+def _started(pid: int) -> str:
+    """When a process started, in clock ticks since boot; empty if there is none.
+
+    Together with the pid this names a process for good. Without /proc only the pid counts.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return "" if Path("/proc/self").exists() else _probe(pid)
+    return stat.rpartition(")")[2].split()[19]
+
+
+def _probe(pid: int) -> str:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        return "alive"
+    return "alive"

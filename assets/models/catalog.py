@@ -1,0 +1,149 @@
+"""The offline model: answers from a file of known ideas and their edits.
+
+A seeded, honest baseline without a language model. Fresh and exploring calls draw ideas that have
+not been tried, exploiting calls recombine the edits of parents. It knows nothing of scores but
+the order of the parents it is given.
+"""
+
+import json
+import random
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from assets.errors import CampaignError
+from assets.home import PROJECT
+from assets.models import Answer, Draft, IdeaRequest, KnownIdea, PatchRequest
+from lake.tables import IdeaKind
+
+FOLDER = Path(__file__).parent / "catalog"
+TRIES = 200
+"""Draws before a call gives fewer ideas than it was asked for: recombining repeats itself."""
+
+Names = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """Replace the one place where `search` stands in `file`."""
+
+    file: str
+    search: str
+    replace: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogIdea:
+    """A known idea."""
+
+    name: str
+    title: str
+    text: str
+    edits: tuple[Edit, ...]
+
+
+class Catalog:
+    """Proposes and implements from one catalog file."""
+
+    def __init__(self, ideas: Sequence[CatalogIdea], *, name: str) -> None:
+        self.name = f"catalog/{name}"
+        self.ideas = {idea.name: idea for idea in ideas}
+
+    def propose(self, request: IdeaRequest) -> Answer:
+        """Draw `request.count` sets of edits that are not in parents, context or avoid."""
+        rng = random.Random(request.seed)
+        taken = {known.edits for known in (*request.parents, *request.context, *request.avoid)}
+        drawn: list[dict[str, Names]] = []
+        for _ in range(TRIES):
+            if len(drawn) == request.count:
+                break
+            names, parents = self._draw(request, rng, taken)
+            if names not in taken:
+                taken.add(names)
+                drawn.append({"edits": names, "parents": parents})
+        return Answer(model=self.name, response=json.dumps(drawn))
+
+    def drafts(self, answer: Answer) -> tuple[Draft, ...]:
+        """Write the drawn edits out as ideas."""
+        drawn = json.loads(answer.response)
+        return tuple(self._draft(tuple(d["edits"]), tuple(d["parents"])) for d in drawn)
+
+    def implement(self, request: PatchRequest) -> Answer:
+        """Write the idea's edits down as SEARCH/REPLACE blocks, in catalog order."""
+        edits = [edit for name in request.edits or () for edit in self.ideas[name].edits]
+        return Answer(model=self.name, response="\n".join(_block(edit) for edit in edits))
+
+    def _draw(
+        self, request: IdeaRequest, rng: random.Random, taken: set[Names | None]
+    ) -> tuple[Names, Names]:
+        if request.kind is IdeaKind.EXPLOIT and request.parents:
+            return self._recombine(request.parents, rng)
+        untried = [name for name in sorted(self.ideas) if (name,) not in taken]
+        if untried:
+            return (rng.choice(untried),), ()
+        return self._ordered(rng.sample(sorted(self.ideas), rng.randint(2, 3))), ()
+
+    def _recombine(self, parents: Sequence[KnownIdea], rng: random.Random) -> tuple[Names, Names]:
+        """Join two parents, or give one parent a new edit; better parents are drawn more often."""
+        weights = [1 / (rank + 1) for rank in range(len(parents))]
+        first, second = rng.choices(parents, weights, k=2)
+        if first.idea_id != second.idea_id and rng.random() < 0.7:
+            names = self._ordered([*(first.edits or ()), *(second.edits or ())])
+            return names, (first.idea_id, second.idea_id)
+        extra = rng.choice(sorted(self.ideas))
+        return self._ordered([*(first.edits or ()), extra]), (first.idea_id,)
+
+    def _ordered(self, names: Iterable[str]) -> Names:
+        wanted = set(names)
+        return tuple(name for name in self.ideas if name in wanted)
+
+    def _draft(self, names: Names, parents: Names) -> Draft:
+        ideas = [self.ideas[name] for name in names]
+        return Draft(
+            title=" + ".join(idea.title for idea in ideas),
+            text="\n\n".join(idea.text for idea in ideas),
+            parents=parents,
+            edits=names,
+        )
+
+
+def read_catalog(environment: str, name: str | None) -> Catalog:
+    """The catalog of an environment, or the file called `name`.
+
+    Raises:
+        CampaignError: if there is none, or it is malformed.
+    """
+    path = PROJECT / name if name else FOLDER / f"{environment}.toml"
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        ideas = [_idea(entry) for entry in document["ideas"]]
+    except FileNotFoundError as error:
+        raise CampaignError(
+            f"{path}: no such catalog; expected a file of [[ideas]], or ideators.name naming one"
+        ) from error
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise CampaignError(
+            f"{path}: malformed catalog ({error!r}); expected [[ideas]] with name, title, text "
+            "and [[ideas.edits]] with file, search, replace"
+        ) from error
+    return Catalog(ideas, name=path.stem)
+
+
+def _idea(entry: dict[str, object]) -> CatalogIdea:
+    edits = entry["edits"]
+    if not isinstance(edits, list):
+        raise TypeError(f"edits of {entry['name']} is not a list")
+    return CatalogIdea(
+        name=str(entry["name"]),
+        title=str(entry["title"]),
+        text=str(entry["text"]),
+        edits=tuple(Edit(**edit) for edit in edits),
+    )
+
+
+def _block(edit: Edit) -> str:
+    search, replace = (
+        text if text.endswith("\n") else text + "\n" for text in (edit.search, edit.replace)
+    )
+    return f"{edit.file}\n<<<<<<< SEARCH\n{search}=======\n{replace}>>>>>>> REPLACE\n"

@@ -1,0 +1,100 @@
+"""Patches: tries to turn each idea into a changed tree. One row per try."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from assets.completions import complete_once
+from assets.diffs import apply_blocks, canonical_diff, check_syntax, parse_blocks
+from assets.environment import Environment
+from assets.errors import PatchError
+from assets.models import PatchRequest
+from assets.stage import Context, Produced
+from lake.ids import patch_id
+from lake.tables import Blame, Completion, Idea, IdeaKind, Patch, PatchStatus, Stage
+from launchers.tree import tree_hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What became of an answer: a tree, or the reason why not."""
+
+    diff: str
+    tree: str | None = None
+    reason: str | None = None
+
+
+def apply_answer(environment: Environment, answer: str) -> Applied:
+    """Climb the patch ladder: read the blocks, keep to editable files, apply, compile, diff."""
+    try:
+        blocks = parse_blocks(answer)
+        for block in blocks:
+            if not environment.may_edit(block.file):
+                raise PatchError(
+                    f"{block.file}: not editable; expected one of {', '.join(environment.editable)}"
+                )
+        patched = apply_blocks(environment.files, blocks)
+        check_syntax(patched)
+    except PatchError as error:
+        return Applied(diff=answer, reason=str(error))
+    return Applied(diff=canonical_diff(environment.files, patched), tree=tree_hash(patched))
+
+
+def produce(context: Context) -> Produced:
+    """One try per idea; the baseline is the empty patch."""
+    ideas = context.upstream(Idea, Stage.IDEAS)
+    rows = [
+        _baseline(context, i) if i.kind is IdeaKind.BASELINE else _try(context, i) for i in ideas
+    ]
+    applied = sum(row.status is PatchStatus.APPLIED for row in rows)
+    return Produced(rows=rows, counts={"applied": applied, "failed": len(rows) - applied})
+
+
+def _baseline(context: Context, idea: Idea) -> Patch:
+    return _row(context, idea, "none", Applied(diff="", tree=context.environment.tree), None)
+
+
+def _try(context: Context, idea: Idea) -> Patch:
+    completion = _ask(context, idea)
+    applied = apply_answer(context.environment, completion.response or "")
+    return _row(context, idea, "search_replace", applied, completion.completion_id)
+
+
+def _ask(context: Context, idea: Idea) -> Completion:
+    files = context.environment.files
+    request = PatchRequest(
+        title=idea.title,
+        text=idea.text,
+        edits=idea.edits,
+        files={path: files[path].decode() for path in context.environment.editable},
+        seed=context.seed("patches", idea.ordinal),
+    )
+    return complete_once(
+        context,
+        role="implementer",
+        ordinal=idea.ordinal,
+        request=json.dumps(asdict(request) | {"files": tree_hash(files)}),
+        call=lambda: context.implementer.implement(request),
+    )
+
+
+def _row(
+    context: Context, idea: Idea, form: str, applied: Applied, completion: str | None
+) -> Patch:
+    failed = applied.tree is None
+    return Patch(
+        **context.keys,
+        patch_id=patch_id(
+            idea_id=idea.idea_id, n=context.n, ordinal=0, revision=0, diff=applied.diff
+        ),
+        idea_id=idea.idea_id,
+        ordinal=0,
+        revision=0,
+        format=form,
+        diff=applied.diff,
+        base_tree=context.environment.tree,
+        tree=applied.tree,
+        status=PatchStatus.FAILED if failed else PatchStatus.APPLIED,
+        blame=Blame.PATCH if failed else None,
+        reason=applied.reason,
+        completion_id=completion,
+    )

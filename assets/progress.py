@@ -1,0 +1,124 @@
+"""The live display of a search: epochs, jobs in flight, best so far against the baseline."""
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from assets.monitor import JobsProgress
+from assets.statistics import Noise
+from assets.summary import Summary
+
+BEST_ROWS = 8
+
+
+class Display:
+    """Draws progress in a terminal, or a line per epoch where there is none."""
+
+    def __init__(self, console: Console, *, campaign: str, epochs: int) -> None:
+        self._console = console
+        self._metric = ""
+        self._summary: Summary | None = None
+        self._now: JobsProgress | None = None
+        self._bars = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._epochs = self._bars.add_task(f"{campaign}: epochs", total=epochs)
+        self._jobs = self._bars.add_task("jobs of the epoch", total=None)
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4)
+
+    def __enter__(self) -> "Display":
+        self._live.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._live.stop()
+
+    def begin(self, *, metric: str, done: int, summary: Summary) -> None:
+        """Set the scene: epochs done before, and what they found."""
+        self._metric = metric
+        self._bars.update(self._epochs, completed=done)
+        self._summary = summary
+
+    def jobs(self, progress: JobsProgress) -> None:
+        """Called by the running stage."""
+        self._now = progress
+        self._bars.update(
+            self._jobs,
+            description=f"jobs of epoch {progress.epoch:04d}",
+            total=progress.total,
+            completed=progress.done,
+        )
+
+    def epoch_done(self, epoch: int, summary: Summary) -> None:
+        """Called after each epoch."""
+        self._summary, self._now = summary, None
+        self._bars.advance(self._epochs)
+        best = best_line(summary, self._metric)
+        self._console.print(f"epoch {epoch:04d} done · {best}", highlight=False)
+
+    def _render(self) -> RenderableType:
+        lines: list[RenderableType] = [self._bars, Text(self._running_line())]
+        if self._summary and self._summary.noise:
+            lines.append(Text(best_line(self._summary, self._metric)))
+        return Group(*lines)
+
+    def _running_line(self) -> str:
+        if self._now is None:
+            return "between epochs: choosing, proposing, patching"
+        now = self._now
+        said = f"{now.running} in flight, {now.failed} failed, {now.adopted} taken over"
+        if not now.values or self._summary is None:
+            return said
+        pick = min if self._summary.minimize else max
+        title, value = pick(now.values, key=lambda pair: pair[1])
+        return f"{said} · best of the epoch, not judged yet: {value:.4f} ({title})"
+
+
+def best_line(summary: Summary, metric: str) -> str:
+    """One line: the best idea so far against the baseline and its noise."""
+    baseline = noise_text(summary.noise)
+    if summary.best is None or summary.best.value is None:
+        return f"no idea has a score yet · baseline {baseline}"
+    value = summary.best.value
+    return f"best {metric} {value:.4f} ({gain_text(summary, value)}) · baseline {baseline}"
+
+
+def noise_text(noise: Noise | None) -> str:
+    """Mean, spread and n of the baseline."""
+    return f"{noise.mean:.4f} ± {noise.sd:.4f} (sd, n={noise.n})" if noise else "not measured"
+
+
+def gain_text(summary: Summary, value: float) -> str:
+    """The difference to the baseline, and what it is in noise units."""
+    noise, units = summary.noise, summary.units(value)
+    if noise is None or units is None:
+        return "no baseline"
+    return f"{value - noise.mean:+.4f}, {units:+.1f} noise units"
+
+
+def best_table(summary: Summary, metric: str) -> Table:
+    """The best ideas with the figures that a reader needs to trust them."""
+    table = Table(title=f"Best ideas · baseline {noise_text(summary.noise)}", title_justify="left")
+    for heading in ("#", metric, "to baseline", "noise units", "CPU s", "epoch", "idea", "title"):
+        table.add_column(heading, justify="left" if heading in ("idea", "title") else "right")
+    for rank, scored in enumerate(summary.ranked[:BEST_ROWS], start=1):
+        value = scored.value or 0.0
+        noise, units = summary.noise, summary.units(value)
+        cpu = scored.run.cpu_seconds if scored.run else None
+        table.add_row(
+            str(rank),
+            f"{value:.4f}",
+            f"{value - noise.mean:+.4f}" if noise else "",
+            f"{units:+.1f}" if units is not None else "",
+            f"{cpu:.1f}" if cpu is not None else "",
+            f"{scored.idea.epoch:04d}",
+            scored.idea.idea_id,
+            scored.idea.title,
+        )
+    return table

@@ -1,0 +1,61 @@
+"""Work that is not bought twice: finished jobs in the lake, and running ones of other attempts."""
+
+from collections.abc import Collection
+
+from assets.stage import Context
+from lake.tables import Blame, Run, RunEvent, RunEventKind, RunStatus
+
+LEVELS = ("none", "landlock", "bwrap")
+"""Sandbox levels, weakest first."""
+ENDED = {
+    RunEventKind.FINISHED,
+    RunEventKind.FAILED,
+    RunEventKind.CANCELLED,
+    RunEventKind.LOST,
+}
+
+
+def may_stand_in(status: str, blame: str | None, deterministic: bool) -> bool:
+    """Whether an outcome may stand for another job with the same run_key.
+
+    Never infrastructure, cancelled or timeout; a failure of training only where it would fail again
+    in the same way.
+    """
+    if status == RunStatus.FINISHED:
+        return True
+    return status == RunStatus.FAILED and blame == Blame.TRAIN and deterministic
+
+
+def is_adoptable(run: Run, *, evaluator: str, level: str, deterministic: bool) -> bool:
+    """Whether a row of the lake may stand in: same evaluator, same or a stronger sandbox level."""
+    if run.reused_from is not None or run.versions.get("evaluator") != evaluator:
+        return False
+    if run.sandbox_level not in LEVELS or LEVELS.index(run.sandbox_level) < LEVELS.index(level):
+        return False
+    return may_stand_in(run.status, run.blame, deterministic)
+
+
+def find_finished(context: Context, keys: Collection[str]) -> dict[str, Run]:
+    """Finished jobs of any campaign and attempt in the lake, by run_key."""
+    runs = context.lake.read(Run, where={"run_key": keys})
+    return {
+        run.run_key: run
+        for run in runs
+        if is_adoptable(
+            run,
+            evaluator=context.evaluator,
+            level=context.sandbox_level,
+            deterministic=context.profile.deterministic,
+        )
+    }
+
+
+def find_running(context: Context, keys: Collection[str]) -> dict[str, str]:
+    """Jobs that other attempts or campaigns submitted and nobody saw end: run_key -> run_id."""
+    events = context.lake.read(RunEvent, where={"run_key": keys})
+    ended = {event.run_id for event in events if event.kind in ENDED}
+    return {
+        event.run_key: event.run_id
+        for event in events
+        if event.kind is RunEventKind.SUBMITTED and event.run_id not in ended
+    }

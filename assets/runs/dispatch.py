@@ -1,0 +1,275 @@
+"""Keep the slots busy until every job of an epoch has an outcome.
+
+A job is at any time in one of four places: `waiting` for a slot, `following` another job with the
+same run_key, `live` under a supervisor, or in `outcomes`. What happens to it is recorded before it
+counts, so that a search killed at any moment goes on where it stood.
+"""
+
+import json
+import statistics
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assets.errors import Interrupted
+from assets.monitor import JobsProgress, StopLevel
+from assets.runs.adoption import may_stand_in
+from assets.runs.facts import Facts
+from assets.runs.plan import Job
+from assets.stage import Context
+from lake.tables import IdeaKind, Run, RunEventKind, RunStatus
+from launchers import JobPhase, JobSpec, tree_hash
+
+POLL_SECONDS = 0.02
+REPORT_SECONDS = 1.0
+KILL_LIMIT = 3.0
+"""CPU time at which training is killed, in medians of the baseline runs."""
+MAX_LOST = 2
+"""Times that a job whose supervisor died is started again."""
+STOPPED = (
+    "stopped on your word: what had ended is kept, and the same command goes on where this stopped"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a job ended: by a result of its own or a running job's, or by an earlier row."""
+
+    result: Mapping[str, Any] | None = None
+    """`result.json`."""
+    run: Run | None = None
+    """A row of the lake that stands in."""
+    reused_from: str | None = None
+    """The run whose outcome this is, where the job was not run for this attempt."""
+
+
+class Dispatch:
+    """Runs the jobs of one attempt."""
+
+    def __init__(
+        self,
+        context: Context,
+        jobs: Sequence[Job],
+        *,
+        finished: Mapping[str, Run],
+        running: Mapping[str, str],
+    ) -> None:
+        self.context = context
+        self.jobs = jobs
+        self.outcomes: dict[str, Outcome] = {}
+        self._running = dict(running)
+        self._waiting: deque[Job] = deque()
+        self._live: dict[str, Job] = {}
+        """By the run_id that is polled: the job's own, or the one it was adopted from."""
+        self._following: dict[str, list[Job]] = {}
+        self._ended: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        """By run_key: a job of this attempt whose result may stand in for others."""
+        self._lost: Counter[str] = Counter()
+        self._cancelled = False
+        self._reported_at = 0.0
+        self._facts = Facts(context)
+        self._take_known(finished)
+
+    def run(self) -> dict[str, Outcome]:
+        """Outcomes by run_id.
+
+        Raises:
+            Interrupted: if the user stopped it; what ended until then is recorded.
+        """
+        while self._waiting or self._live:
+            self._obey_stop()
+            moved = self._submit_some() + self._collect_ended()
+            self._report(at_once=moved > 0)
+            if not moved:
+                time.sleep(POLL_SECONDS)
+        if self._cancelled:
+            raise Interrupted(STOPPED)
+        self._report(at_once=True)
+        return self.outcomes
+
+    def _take_known(self, finished: Mapping[str, Run]) -> None:
+        """Sort the jobs: known outcomes, then jobs that this attempt had started, then the rest."""
+        for job in self.jobs:
+            result = self._facts.result(job)
+            if result is not None:
+                self._keep(job, self._facts.source(job) or job.run_id, result)
+            elif job.run_key in finished:
+                source = finished[job.run_key]
+                self.outcomes[job.run_id] = Outcome(run=source, reused_from=source.run_id)
+                self._facts.record(job, RunEventKind.ADOPTED, source.run_id)
+            else:
+                self._waiting.append(job)
+        self._waiting = deque(sorted(self._waiting, key=lambda job: not self._facts.started(job)))
+
+    def _obey_stop(self) -> None:
+        level = self.context.stop.level
+        if level is StopLevel.CANCEL and not self._cancelled:
+            self._cancelled = True
+            for run_id, job in self._live.items():
+                if run_id == job.run_id:
+                    self.context.launcher.cancel(run_id)
+        if level is not StopLevel.GO and not self._live:
+            raise Interrupted(STOPPED)
+
+    def _submit_some(self) -> int:
+        submitted = 0
+        slots = self.context.settings.launcher.slots
+        while self._waiting and len(self._live) < slots and self.context.stop.level is StopLevel.GO:
+            job = self._waiting.popleft()
+            if job.run_key in self._ended:
+                self._settle(job, *self._ended[job.run_key])
+            elif any(job.run_key == other.run_key for other in self._live.values()):
+                self._following.setdefault(job.run_key, []).append(job)
+            else:
+                self._start(job)
+            submitted += 1
+        return submitted
+
+    def _start(self, job: Job) -> None:
+        launcher = self.context.launcher
+        foreign = self._running.pop(job.run_key, job.run_id)
+        if foreign != job.run_id and launcher.poll(foreign).phase in (
+            JobPhase.RUNNING,
+            JobPhase.DONE,
+        ):
+            self._facts.record(job, RunEventKind.ADOPTED, foreign)
+            self._live[foreign] = job
+            return
+        self._facts.record(job, RunEventKind.INTENDED)
+        launcher.submit(self._spec(job), job.files)
+        self._facts.record(job, RunEventKind.SUBMITTED)
+        self._live[job.run_id] = job
+
+    def _collect_ended(self) -> int:
+        ended = 0
+        for run_id, job in list(self._live.items()):
+            state = self.context.launcher.poll(run_id)
+            if state.phase is JobPhase.RUNNING:
+                continue
+            ended += 1
+            del self._live[run_id]
+            if state.result is None:
+                self._recover(job, run_id)
+            else:
+                self._end(job, run_id, state.result)
+        return ended
+
+    def _recover(self, job: Job, run_id: str) -> None:
+        """The supervisor died: start the job again, a few times."""
+        self._lost[job.run_id] += 1
+        self._facts.record(job, RunEventKind.LOST, run_id)
+        if self._lost[job.run_id] <= MAX_LOST:
+            self._waiting.appendleft(job)
+            return
+        reason = (
+            f"the supervisor died {MAX_LOST + 1} times; see {self.context.launcher.fetch(run_id)}"
+        )
+        self._end(
+            job, job.run_id, {"status": "failed", "blame": "infrastructure", "reason": reason}
+        )
+
+    def _end(self, job: Job, run_id: str, result: Mapping[str, Any]) -> None:
+        shared = self._may_stand_in(result)
+        followers = self._following.pop(job.run_key, [])
+        if run_id != job.run_id and not shared:
+            self._waiting.extendleft([*reversed(followers), job])
+            return
+        if result["status"] == RunStatus.CANCELLED and self._cancelled:
+            self._facts.record(job, RunEventKind.CANCELLED)
+            return
+        self._settle(job, run_id, result)
+        for follower in followers if shared else []:
+            self._settle(follower, run_id, result)
+        self._waiting.extendleft([] if shared else reversed(followers))
+
+    def _settle(self, job: Job, run_id: str, result: Mapping[str, Any]) -> None:
+        """Record how the job ended, then count it."""
+        source = None if run_id == job.run_id else run_id
+        kind = RunEventKind(result["status"])
+        self._facts.record(job, kind, json.dumps({"source": source, "result": result}))
+        self._keep(job, run_id, result)
+
+    def _keep(self, job: Job, run_id: str, result: Mapping[str, Any]) -> None:
+        source = None if run_id == job.run_id else run_id
+        self.outcomes[job.run_id] = Outcome(result=result, reused_from=source)
+        if self._may_stand_in(result):
+            self._ended.setdefault(job.run_key, (run_id, result))
+
+    def _may_stand_in(self, result: Mapping[str, Any]) -> bool:
+        return may_stand_in(
+            result["status"], result.get("blame"), self.context.profile.deterministic
+        )
+
+    def _spec(self, job: Job) -> JobSpec:
+        profile = self.context.profile
+        return JobSpec(
+            run_id=job.run_id,
+            run_key=job.run_key,
+            tree=tree_hash(job.files),
+            profile=self.context.settings.profile,
+            seed=job.seed,
+            python=sys.executable,
+            data=str(self.context.data.path),
+            budget_seconds=profile.budget_seconds,
+            score_seconds=profile.score_seconds,
+            cpu_limit_seconds=self._cpu_limit(),
+            threads=profile.threads,
+            outputs={name: rule.model_dump() for name, rule in profile.outputs.items()},
+            sandbox=self.context.sandbox_level,
+        )
+
+    def _cpu_limit(self) -> float | None:
+        """Where training is killed; unknown until a baseline run has ended."""
+        if self.context.profile.compute != "cpu":
+            return None
+        past = self.context.history.baseline_runs() if self.context.epoch else []
+        seconds = [run.cpu_seconds for run in past if run.status is RunStatus.FINISHED]
+        seconds += [
+            _cpu_seconds(self.outcomes[job.run_id])
+            for job in self.jobs
+            if job.idea.kind is IdeaKind.BASELINE and job.run_id in self.outcomes
+        ]
+        known = [s for s in seconds if s]
+        return KILL_LIMIT * statistics.median(known) if known else None
+
+    def _report(self, *, at_once: bool) -> None:
+        due = time.monotonic() - self._reported_at >= REPORT_SECONDS
+        if at_once or due:
+            self.context.monitor.jobs(self._progress())
+        if due:
+            self._reported_at = time.monotonic()
+            self.context.writer.flush()
+
+    def _progress(self) -> JobsProgress:
+        ended = [
+            (job, self.outcomes[job.run_id]) for job in self.jobs if job.run_id in self.outcomes
+        ]
+        values = [(job.idea, _value(outcome)) for job, outcome in ended]
+        return JobsProgress(
+            epoch=self.context.epoch,
+            total=len(self.jobs),
+            done=len(ended),
+            running=len(self._live),
+            failed=sum(value is None for _, value in values),
+            adopted=sum(outcome.reused_from is not None for _, outcome in ended),
+            values=tuple((idea.title, value) for idea, value in values if value is not None),
+        )
+
+
+def _cpu_seconds(outcome: Outcome) -> float | None:
+    if outcome.run is not None:
+        return outcome.run.cpu_seconds
+    result = outcome.result or {}
+    return result.get("cpu_seconds") if result.get("status") == RunStatus.FINISHED else None
+
+
+def _value(outcome: Outcome) -> float | None:
+    if outcome.run is not None:
+        evaluation = json.loads(outcome.run.result) if outcome.run.result else {}
+    else:
+        evaluation = (outcome.result or {}).get("evaluation") or {}
+    value: float | None = evaluation.get("value")
+    return value

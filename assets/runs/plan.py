@@ -1,0 +1,103 @@
+"""Which jobs the patches of an epoch ask for, and what makes two jobs the same work."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from assets.data import PreparedData, torch_version
+from assets.diffs import apply_diff
+from assets.environment import Environment, Profile, resolved_profile
+from assets.stage import Context
+from lake.ids import content_hash, run_id
+from lake.tables import Idea, IdeaKind, Patch, PatchStatus, Stage
+
+BASELINE_SEEDS = (0, 1, 2)
+IDEA_SEEDS = (0,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One training run that the epoch wants."""
+
+    ordinal: int
+    idea: Idea
+    patch: Patch
+    seed: int
+    run_key: str
+    run_id: str
+    files: Mapping[str, bytes]
+    """The patched tree."""
+
+
+def device_class() -> str:
+    """What kind of device a `cpu` job computes on: results are bit-equal within one class."""
+    return f"cpu-{platform.machine()}"
+
+
+def run_key(
+    files: Mapping[str, bytes],
+    *,
+    environment: Environment,
+    data: PreparedData,
+    profile: Profile,
+    seed: int,
+    measurement: int = 0,
+) -> str:
+    """Hash of all that a job's result depends on but the scoring.
+
+    Args:
+        files: the patched tree.
+        environment: says which files score and do not count.
+        data: whose training part counts.
+        profile: resolved, without its declared baseline.
+        seed: of the job.
+        measurement: attempt number where a rerun must measure again, else 0.
+    """
+    return content_hash(
+        environment.training_tree(files),
+        data.train_hash,
+        resolved_profile(profile),
+        seed,
+        torch_version(),
+        device_class(),
+        measurement,
+    )
+
+
+def plan_jobs(context: Context) -> list[Job]:
+    """The epoch's jobs, baselines first; a failed patch asks for none."""
+    patches = {
+        p.idea_id: p
+        for p in reversed(context.upstream(Patch, Stage.PATCHES))
+        if p.status is PatchStatus.APPLIED
+    }
+    ideas = sorted(context.upstream(Idea, Stage.IDEAS), key=lambda idea: idea.ordinal)
+    wanted = [
+        (idea, patches[idea.idea_id], seed)
+        for idea in ideas
+        if idea.idea_id in patches
+        for seed in (BASELINE_SEEDS if idea.kind is IdeaKind.BASELINE else IDEA_SEEDS)
+    ]
+    return [_job(context, n, idea, patch, seed) for n, (idea, patch, seed) in enumerate(wanted)]
+
+
+def _job(context: Context, ordinal: int, idea: Idea, patch: Patch, seed: int) -> Job:
+    files = apply_diff(context.environment.files, patch.diff)
+    key = run_key(
+        files,
+        environment=context.environment,
+        data=context.data,
+        profile=context.profile,
+        seed=seed,
+        measurement=context.n if context.settings.remeasure else 0,
+    )
+    identity = run_id(patch_id=patch.patch_id, n=context.n, run_key=key)
+    return Job(
+        ordinal=ordinal,
+        idea=idea,
+        patch=patch,
+        seed=seed,
+        run_key=key,
+        run_id=identity,
+        files=files,
+    )

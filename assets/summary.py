@@ -1,0 +1,69 @@
+"""How far a campaign has come: best against baseline, noise, completion."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assets.environment import Environment
+from assets.history import Scored
+from assets.statistics import Noise, pooled_noise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Figures over the epochs so far."""
+
+    noise: Noise | None
+    """None where no baseline was ever measured."""
+    ranked: tuple[Scored, ...]
+    """Ideas with a value, best first; the baseline is not among them."""
+    best_by_epoch: tuple[float | None, ...]
+    """Best value of each epoch alone."""
+    ideas: int
+    valid: int
+    """Ideas with a valid score."""
+    baseline_runs: int
+    """Baseline runs with a valid score."""
+    minimize: bool
+    kept_runs: frozenset[str]
+    """Runs whose outputs are worth their disk: baselines and the best."""
+
+    @property
+    def best(self) -> Scored | None:
+        """The best idea so far."""
+        return self.ranked[0] if self.ranked else None
+
+    @property
+    def completion_rate(self) -> float | None:
+        """Share of ideas with a valid score."""
+        return self.valid / self.ideas if self.ideas else None
+
+    def units(self, value: float) -> float | None:
+        """Improvement over the baseline in noise units."""
+        return self.noise.units(value, minimize=self.minimize) if self.noise else None
+
+
+def summarize(history: Sequence[Scored], environment: Environment, profile: str) -> Summary:
+    """Figures over `history`, which holds every current idea of the epochs so far."""
+    minimize = environment.manifest.direction == "minimize"
+    baselines = [s for s in history if s.is_baseline]
+    ideas = [s for s in history if not s.is_baseline]
+    valued = [(s.value, s) for s in ideas if s.value is not None]
+    valued.sort(key=lambda pair: (pair[0] if minimize else -pair[0], pair[1].idea.idea_id))
+    ranked = tuple(s for _, s in valued)
+    own = [s.value for s in baselines if s.value is not None]
+    pick = min if minimize else max
+    epochs = sorted({s.idea.epoch for s in history})
+    best_by_epoch = tuple(
+        pick((v for v, s in valued if s.idea.epoch == epoch), default=None) for epoch in epochs
+    )
+    kept = [s.run.run_id for s in (*baselines, *ranked[:1]) if s.run]
+    return Summary(
+        noise=pooled_noise(environment.manifest.profiles[profile].baseline, own),
+        ranked=ranked,
+        best_by_epoch=best_by_epoch,
+        ideas=len({s.idea.idea_id for s in ideas}),
+        valid=len({s.idea.idea_id for s in ideas if s.value is not None}),
+        baseline_runs=len(own),
+        minimize=minimize,
+        kept_runs=frozenset(kept),
+    )

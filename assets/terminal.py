@@ -1,0 +1,121 @@
+"""What the commands that need Dagster do in a terminal."""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.table import Table
+
+from assets.campaign import Hooks, read_attempts
+from assets.errors import CampaignError, VarveError
+from assets.home import Home
+from assets.monitor import Stop
+from assets.order import missing_stages
+from assets.progress import Display, best_table
+from assets.search import Search, Work, all_stages, open_search, run_search
+from assets.settings import campaign_names, read_campaign
+
+
+def search_in_terminal(home: Home, campaign: str, *, limit: int | None) -> None:
+    """Run what is missing of a campaign, with a live display and a table at the end."""
+    with _opened(home, campaign, f"varve search {campaign}") as (search, console, display):
+        works = search.missing()[:limit]
+        _drive(search, works, console, display)
+        _finish(search, console)
+
+
+def backfill_in_terminal(home: Home, campaign: str, span: str) -> None:
+    """Run a range of epochs again, as new attempts."""
+    with _opened(home, campaign, f"varve backfill {campaign}") as (search, console, display):
+        epochs = parse_span(span, search.settings.epochs)
+        _drive(search, all_stages(epochs), console, display)
+        _finish(search, console)
+
+
+def parse_span(span: str, epochs: int) -> range:
+    """`3` or `1-3` as a range of epochs that the campaign has.
+
+    Raises:
+        CampaignError: if it is none.
+    """
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", span.strip())
+    first = int(match[1]) if match else 0
+    last = int(match[2] or match[1]) if match else -1
+    if not match or not first <= last < epochs:
+        raise CampaignError(
+            f"--epochs: found {span!r}, expected one epoch or FIRST-LAST within 0-{epochs - 1}"
+        )
+    return range(first, last + 1)
+
+
+@contextmanager
+def _opened(home: Home, campaign: str, doing: str) -> Iterator[tuple[Search, Console, Display]]:
+    settings = read_campaign(home.campaigns, campaign)
+    console = Console()
+    display = Display(console, campaign=campaign, epochs=settings.epochs)
+    hooks = Hooks(monitor=display, stop=Stop())
+    with open_search(home, campaign, hooks, doing=doing) as search:
+        yield search, console, display
+
+
+def _drive(search: Search, works: list[Work], console: Console, display: Display) -> None:
+    started = time.monotonic()
+
+    def each(work: Work) -> None:
+        display.epoch_done(work.epoch, search.summary())
+
+    display.begin(
+        metric=search.environment.manifest.metric,
+        done=search.settings.epochs - len(search.missing()),
+        summary=search.summary(),
+    )
+    with display:
+        run_search(search, works, each=each)
+    if works:
+        console.print(
+            f"{len(works)} epoch(s) in {time.monotonic() - started:.0f} s", highlight=False
+        )
+    else:
+        console.print("Nothing is missing: every epoch has scores.", highlight=False)
+
+
+def _finish(search: Search, console: Console) -> None:
+    summary = search.summary()
+    console.print(best_table(summary, search.environment.manifest.metric))
+    rate = summary.completion_rate
+    if rate is not None:
+        console.print(
+            f"{summary.valid} of {summary.ideas} ideas have a valid score ({rate:.0%})",
+            highlight=False,
+        )
+    name, last = search.campaign, search.settings.epochs - 1
+    console.print("\nTry next:", highlight=False)
+    for line in (
+        "make ui",
+        f'.venv/bin/varve sql "select epoch, title, value, reason from leaderboard '
+        f"where campaign = '{name}' order by value\"",
+        f".venv/bin/varve backfill {name} --epochs {last}",
+    ):
+        console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
+
+
+def list_campaigns(home: Home) -> None:
+    """One line per campaign."""
+    table = Table("campaign", "environment", "strategy", "epochs done", "state")
+    for name in campaign_names(home.campaigns):
+        table.add_row(name, *_standing(home, name))
+    Console().print(table)
+
+
+def _standing(home: Home, name: str) -> tuple[str, ...]:
+    try:
+        settings = read_campaign(home.campaigns, name)
+    except VarveError as error:
+        return ("", "", "", str(error))
+    log = read_attempts(home, name)
+    missing = [epoch for epoch in range(settings.epochs) if missing_stages(epoch, log)]
+    done = settings.epochs - len(missing)
+    state = f"next epoch {missing[0]:04d}" if missing else "complete"
+    return (settings.environment, settings.strategy.kind, f"{done}/{settings.epochs}", state)

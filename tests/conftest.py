@@ -1,0 +1,48 @@
+"""What many tests need: a home of their own, and a campaign that runs in seconds."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from assets.home import PROJECT, Home, find_home
+
+SMALL = {
+    "environment": "tests/environments/ridge",
+    "profile": "cpu",
+    "epochs": 3,
+    "batch": 4,
+    "strategy": {"kind": "evolution", "ideas_per_call": 2},
+    "ideators": [{"model": "catalog", "name": "tests/catalogs/ridge.toml"}],
+    "implementer": {"model": "catalog"},
+}
+VARVE = Path(sys.executable).with_name("varve")
+
+
+def write_campaign(folder: Path, name: str = "small", **changes) -> Path:
+    """A defs.yaml like SMALL, but for `changes`; None drops a key."""
+    attributes = {k: v for k, v in (SMALL | changes).items() if v is not None}
+    path = folder / name / "defs.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump({"type": "assets.campaign.Campaign", "attributes": attributes}))
+    return path
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Home:
+    """A project's state in a temporary folder, with one small campaign."""
+    monkeypatch.setenv("VARVE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("VARVE_CAMPAIGNS", str(tmp_path / "campaigns"))
+    monkeypatch.delenv("VARVE_LAKE", raising=False)
+    write_campaign(tmp_path / "campaigns")
+    return find_home()
+
+
+def child_environment(home: Home) -> dict[str, str]:
+    """For a `varve` process that works on `home`."""
+    return os.environ | {"VARVE_HOME": str(home.root), "VARVE_CAMPAIGNS": str(home.campaigns)}
+
+
+__all__ = ["PROJECT", "SMALL", "VARVE", "child_environment", "write_campaign"]

@@ -1,0 +1,167 @@
+"""`varve` as people and programs use it: a process, its output, its exit code."""
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from campaigns import facts, rows, search_all
+from click.testing import CliRunner
+from conftest import VARVE, child_environment, write_campaign
+
+from assets.cli import main
+from lake import Lake
+from lake.tables import RunEvent, RunEventKind
+
+
+def varve(home, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, str(VARVE), *arguments],
+        env=child_environment(home) | {"COLUMNS": "160"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_help_names_every_command_with_lines_to_copy():
+    said = CliRunner().invoke(main, ["--help"]).output
+    for command in main.commands:
+        assert command in said
+        help_text = CliRunner().invoke(main, [command, "--help"]).output
+        assert "Example" in help_text, command
+        assert len(help_text.splitlines()) > 6
+
+
+def test_a_search_ends_with_a_table_and_the_next_three_commands(home):
+    done = varve(home, "search", "small")
+    assert done.returncode == 0, done.stderr
+    for piece in ("Best ideas", "noise units", "make ui", "varve sql", "varve backfill small"):
+        assert piece in done.stdout
+    again = varve(home, "search", "small")
+    assert "Nothing is missing" in again.stdout
+
+
+def test_a_search_can_be_limited_to_some_epochs_and_goes_on_later(home):
+    assert varve(home, "search", "small", "--epochs", "1").returncode == 0
+    assert Lake.open(home.lake).attempts("small").epochs() == [0]
+    assert "next epoch 0001" in varve(home, "campaigns").stdout
+    assert varve(home, "search", "small", "--epochs", "9").returncode == 0
+    assert Lake.open(home.lake).attempts("small").epochs() == [0, 1, 2]
+    assert "complete" in varve(home, "campaigns").stdout
+
+
+def test_a_backfill_makes_new_attempts_in_order(home):
+    search_all(home)
+    done = varve(home, "backfill", "small", "--epochs", "1-2")
+    assert done.returncode == 0, done.stderr
+    log = Lake.open(home.lake).attempts("small")
+    assert [log.current(epoch)["scores"].n for epoch in range(3)] == [0, 1, 1]
+    assert "scores/0001/1/1" in log.current(2)["evolution"].reads
+
+
+@pytest.mark.parametrize("span", ["3", "2-1", "x", "1-", "0-9", "-1"])
+def test_a_wrong_span_of_epochs_is_refused(home, span):
+    done = varve(home, "backfill", "small", f"--epochs={span}")
+    assert done.returncode == 1
+    assert "expected one epoch or FIRST-LAST within 0-2" in done.stderr
+
+
+def test_sql_answers_as_table_csv_and_json(home):
+    search_all(home)
+    question = (
+        "select kind, count(*) n, max(value) best from leaderboard group by all order by kind"
+    )
+    records = json.loads(varve(home, "sql", question, "--format", "json").stdout)
+    assert records[0]["kind"] == "baseline"
+    assert sum(record["n"] for record in records) == 13
+    lines = list(
+        csv.DictReader(io.StringIO(varve(home, "sql", question, "--format", "csv").stdout))
+    )
+    assert [line["kind"] for line in lines] == [record["kind"] for record in records]
+    assert "baseline" in varve(home, "sql", question).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["search", "smal"], "no campaign 'smal'; there is broken, small"),
+        (["search", "broken"], "epochs: "),
+        (["sql", "select * from idea"], "Did you mean ideas?"),
+        (["sql", "selec 1"], "syntax error"),
+        (["sql", "drop view ideas"], "read-only"),
+        (["sql", "copy ideas to 'x.csv'"], "read-only"),
+        (["sql", "insert into ideas values (1)"], "read-only"),
+        (["sql", "select 1; drop view ideas"], "one statement"),
+    ],
+)
+def test_bad_input_is_answered_in_words_with_exit_code_1(home, arguments, said):
+    write_campaign(home.campaigns, "broken", epochs="four")
+    done = varve(home, *arguments)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_other_campaigns_still_run_beside_a_broken_one(home):
+    write_campaign(home.campaigns, "broken", epochs="four")
+    assert varve(home, "search", "small", "--epochs", "1").returncode == 0
+    assert "found 'four'" in varve(home, "campaigns").stdout
+
+
+@pytest.mark.parametrize(("times", "cancelled"), [(1, 0), (2, 1)])
+def test_ctrl_c_once_waits_and_twice_cancels(home, times, cancelled):
+    catalog = home.root.parent / "slow.toml"
+    catalog.write_text(SLOW)
+    write_campaign(home.campaigns, ideators=[{"model": "catalog", "name": str(catalog)}], batch=2)
+    process = subprocess.Popen(
+        [sys.executable, str(VARVE), "search", "small"],
+        env=child_environment(home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for_slow_job(home)
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "goes on where this stopped" in said
+    kinds = [e.kind for e in rows(home, RunEvent)]
+    assert bool(kinds.count(RunEventKind.CANCELLED)) == bool(cancelled)
+    before = facts(home)
+    search_all(home)
+    assert before.items() <= facts(home).items()
+    scored = {e.run_id for e in rows(home, RunEvent) if e.kind is RunEventKind.FINISHED}
+    assert len(scored) == len([e for e in rows(home, RunEvent) if e.kind is RunEventKind.FINISHED])
+
+
+SLOW = "\n".join(
+    f"""
+[[ideas]]
+name = "slow{n}"
+title = "Sleep, then go on"
+text = "It takes a while."
+[[ideas.edits]]
+file = "train.py"
+search = 'PAUSE_SECONDS = 0.0'
+replace = 'PAUSE_SECONDS = {n}.0'
+"""
+    for n in (3, 4, 5, 6, 7, 8)
+)
+
+
+def wait_for_slow_job(home) -> None:
+    """Until a job that sleeps is training."""
+    give_up = time.monotonic() + 60
+    while time.monotonic() < give_up:
+        for run in home.jobs.glob("*/env/train.py"):
+            if "PAUSE_SECONDS = 0.0" not in run.read_text():
+                time.sleep(1)
+                return
+        time.sleep(0.05)
+    raise AssertionError("no slow job was started")

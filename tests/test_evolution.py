@@ -1,0 +1,84 @@
+"""Which ideas an epoch starts from, and how many of which kind."""
+
+import pytest
+from rows import scored
+
+from assets.evolution import exploit_count, schedule, select
+from assets.settings import Strategy
+from lake.tables import SelectionRole
+
+
+@pytest.mark.parametrize(
+    ("batch", "exploited"),
+    [
+        (50, [20, 30, 30, 30, 30, 40, 40, 40, 40]),
+        (80, [40, 40, 40, 50, 50, 60, 60, 60, 60]),
+    ],
+)
+def test_the_papers_counts_come_out_with_ten_ideas_a_call(batch, exploited):
+    assert [exploit_count(e, batch=batch, ideas_per_call=10) for e in range(1, 10)] == exploited
+
+
+@pytest.mark.parametrize("batch", range(2, 20))
+@pytest.mark.parametrize("epoch", [1, 2, 5, 9])
+def test_a_small_batch_still_exploits_and_still_explores(batch, epoch):
+    assert 0 < exploit_count(epoch, batch=batch, ideas_per_call=10) < batch
+
+
+def test_the_first_epoch_is_fresh_and_every_epoch_of_best_of_n_too():
+    evolution, control = Strategy(), Strategy(kind="best_of_n")
+    assert schedule(evolution, epoch=0, batch=80, parents=0).fresh == 80
+    assert schedule(control, epoch=7, batch=80, parents=9).fresh == 80
+
+
+def test_without_a_parent_the_whole_epoch_explores():
+    plan = schedule(Strategy(), epoch=3, batch=80, parents=0)
+    assert (plan.fresh, plan.exploit, plan.explore) == (0, 0, 80)
+
+
+def history():
+    baselines = [
+        scored("baseline", value=v, kind="baseline", seed=s) for s, v in enumerate((2.4, 2.6))
+    ]
+    return [
+        *baselines,
+        scored("better", value=2.3),
+        scored("best", value=2.0),
+        scored("worse", value=2.9),
+        scored("failed", value=None, reason="it crashed"),
+    ]
+
+
+def test_parents_beat_the_mean_of_the_baselines_and_the_best_comes_first():
+    chosen = select(history(), Strategy(), minimize=True, seed=0)
+    parents = [c.scored.idea.title for c in chosen if c.role is SelectionRole.PARENT]
+    assert parents == ["best", "better"]
+
+
+def test_when_maximising_parents_lie_above():
+    chosen = select(history(), Strategy(), minimize=False, seed=0)
+    parents = [c.scored.idea.title for c in chosen if c.role is SelectionRole.PARENT]
+    assert parents == ["worse"]
+
+
+def test_the_context_shows_failures_as_failures_and_never_the_baseline():
+    chosen = select(history(), Strategy(), minimize=True, seed=0)
+    context = {c.scored.idea.title: c for c in chosen if c.role is SelectionRole.CONTEXT}
+    assert set(context) == {"better", "best", "worse", "failed"}
+    assert context["failed"].scored.value is None
+    assert context["failed"].reason == "it crashed"
+
+
+def test_caps_hold_and_the_draw_is_seeded():
+    strategy = Strategy(parents=1, context=2)
+    draws = [
+        [c.scored.idea.title for c in select(history(), strategy, minimize=True, seed=s)]
+        for s in (1, 1, 2, 3, 4)
+    ]
+    assert all(len(draw) == 3 and draw[0] == "best" for draw in draws)
+    assert draws[0] == draws[1]
+    assert len({tuple(draw) for draw in draws}) > 1
+
+
+def test_best_of_n_looks_at_no_score():
+    assert select(history(), Strategy(kind="best_of_n"), minimize=True, seed=0) == []

@@ -1,0 +1,109 @@
+"""What a `defs.yaml` may say, and what is said about a wrong one."""
+
+import pytest
+import yaml
+from conftest import PROJECT, SMALL, write_campaign
+
+from assets.errors import CampaignError
+from assets.settings import campaign_names, read_campaign, read_settings
+
+SHIPPED = PROJECT / "assets" / "campaigns"
+
+
+@pytest.mark.parametrize("name", campaign_names(SHIPPED))
+def test_every_campaign_in_the_repository_loads(name):
+    assert read_campaign(SHIPPED, name).epochs >= 1
+
+
+def test_the_defaults_are_the_papers(tmp_path):
+    path = write_campaign(
+        tmp_path, profile=None, epochs=None, batch=None, strategy={"kind": "evolution"}
+    )
+    settings = read_settings(path)
+    strategy = settings.strategy
+    assert (settings.epochs, settings.batch) == (10, 80)
+    assert (strategy.ideas_per_call, strategy.parents, strategy.context) == (10, 100, 100)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"epochs": "four"}, r"epochs: .*integer.*found 'four'"),
+        ({"epochs": 0}, r"epochs: .*greater than or equal to 1.*found 0"),
+        ({"batch": 2.5}, r"batch: .*integer.*found 2\.5"),
+        ({"profil": "cpu"}, r"profil: unknown key; expected one of environment, profile, epochs"),
+        ({"environment": None}, r"environment: Field required"),
+        ({"strategy": {"kind": "magic"}}, r"strategy\.kind: .*'evolution', 'best_of_n' or 'rl'"),
+        ({"strategy": {"parrents": 3}}, r"strategy\.parrents: unknown key; expected one of kind,"),
+        ({"ideators": []}, r"ideators: .*at least 1"),
+        ({"ideators": [{"model": "catalog", "temp": 1}]}, r"ideators\.0\.temp: unknown key"),
+        ({"launcher": {"slots": 0}}, r"launcher\.slots: .*greater than or equal to 1"),
+        ({"quorum": 1.5}, r"quorum: .*less than or equal to 1"),
+        ({"seed": -1}, r"seed: .*greater than or equal to 0"),
+    ],
+)
+def test_a_wrong_field_is_named_with_what_was_found_and_expected(tmp_path, changes, said):
+    path = write_campaign(tmp_path, **changes)
+    with pytest.raises(CampaignError, match=said) as caught:
+        read_settings(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"strategy": {"kind": "rl"}},
+        {"ideators": [{"model": "anthropic", "name": "m"}]},
+        {"implementer": {"model": "openai", "name": "m"}},
+        {"implementer": {"model": "catalog", "diffs": 10}},
+        {"implementer": {"model": "catalog", "revisions": 2}},
+        {"confirm": {"top": 3, "seeds": 3}},
+        {"launcher": {"kind": "sky"}},
+        {"sandbox": "bwrap"},
+        {"budget": {"max_usd": 50}},
+        {"quorum": 0.3},
+        {"ideators": [{"model": "catalog"}, {"model": "catalog"}]},
+    ],
+)
+def test_keys_of_later_work_are_known_and_refused(tmp_path, changes):
+    path = write_campaign(tmp_path, **changes)
+    with pytest.raises(CampaignError, match="not available yet"):
+        read_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [", "cannot be read as YAML"),
+        ("- 1", "found 'list'"),
+        ("type: something.Else\n", "found 'something.Else', expected 'assets.campaign.Campaign'"),
+        ("type: assets.campaign.Campaign\nrequirements: {}\n", "requirements: unknown key"),
+        ("type: assets.campaign.Campaign\n", "environment: Field required"),
+    ],
+)
+def test_a_file_that_is_no_campaign_is_refused(tmp_path, text, said):
+    path = tmp_path / "defs.yaml"
+    path.write_text(text)
+    with pytest.raises(CampaignError, match=said):
+        read_settings(path)
+
+
+def test_an_unknown_campaign_is_answered_with_the_known_ones(tmp_path):
+    write_campaign(tmp_path, "one")
+    write_campaign(tmp_path, "two")
+    with pytest.raises(CampaignError, match="no campaign 'three'; there is one, two"):
+        read_campaign(tmp_path, "three")
+
+
+def test_a_folder_that_dagster_could_not_name_is_refused(tmp_path):
+    write_campaign(tmp_path, "my-campaign")
+    with pytest.raises(CampaignError, match="cannot be a campaign's"):
+        read_campaign(tmp_path, "my-campaign")
+
+
+def test_dagsters_own_schema_knows_every_key(tmp_path):
+    from assets.campaign import Campaign
+
+    schema = Campaign.get_model_cls().model_json_schema()
+    assert set(SMALL) <= set(schema["properties"])
+    assert yaml.safe_load(yaml.safe_dump(SMALL)) == SMALL
