@@ -15,7 +15,7 @@ import dagster as dg
 from pydantic import BaseModel
 
 from assets.backfills import check_backfill_order
-from assets.errors import VarveError, no_room
+from assets.errors import Interrupted, VarveError, no_room
 from assets.hold import hold
 from assets.home import Home, find_home
 from assets.instance import UNFINISHED, bury_dead_runs, limit_pool, pool, process_tag
@@ -30,6 +30,8 @@ from lake.errors import LakeError
 from lake.tables import Stage
 
 OBSERVE_SECONDS = 5.0
+INTERRUPTED = "interrupted"
+"""Metadata of a failure that the user asked for."""
 DESCRIPTIONS: Mapping[Stage, str] = {
     Stage.EVOLUTION: "One row per parent or context idea chosen from the scores of earlier epochs.",
     Stage.IDEAS: "One row per idea proposed for the epoch.",
@@ -130,6 +132,10 @@ def _stage_asset(
         epoch = int(context.partition_key)
         try:
             report = _work_alone(context, name, stage, epoch, home, hooks)
+        except Interrupted as error:
+            raise dg.Failure(
+                str(error), metadata={INTERRUPTED: True}, allow_retries=False
+            ) from error
         except (VarveError, LakeError) as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error
         except OSError as error:

@@ -31,7 +31,7 @@ def spoken_errors() -> Iterator[None]:
 
 @click.group(context_settings=HELP)
 def main() -> None:
-    r"""Execution-grounded automated AI research.
+    """Execution-grounded automated AI research.
 
     A campaign proposes ideas, patches an environment for each, trains and scores the patched code,
     and lets the scores decide what is tried next. Every idea, patch, run and score is a row in a
@@ -40,7 +40,7 @@ def main() -> None:
     \b
     Try:
       varve search demo
-      varve sql "select title, value from leaderboard order by value limit 5"
+      varve sql "select title, value from leaderboard order by reward desc limit 5"
       varve ui
     """
 
@@ -53,7 +53,7 @@ def main() -> None:
     help="Work on at most this many epochs in this call (default: all that are missing).",
 )
 def search(campaign: str, epochs: int | None) -> None:
-    r"""Run CAMPAIGN from where it stands until all its epochs have scores.
+    """Run CAMPAIGN from where it stands until all its epochs have scores.
 
     Only what is missing or was left open is worked on; finished jobs are never repeated. The first
     Ctrl-C starts no new job and waits for those that run, the second cancels them; either way the
@@ -78,7 +78,7 @@ def search(campaign: str, epochs: int | None) -> None:
     help="Epochs to run again, for example 2 or 1-3; later ones rest on the earlier ones anew.",
 )
 def backfill(campaign: str, span: str) -> None:
-    r"""Run a range of epochs of CAMPAIGN again, in order, as new attempts.
+    """Run a range of epochs of CAMPAIGN again, in order, as new attempts.
 
     Nothing is overwritten: the earlier attempts stay in the *_history views. Jobs whose code, data
     and seed were run before are taken over, not bought again. The UI can do the same; this command
@@ -104,7 +104,7 @@ def backfill(campaign: str, span: str) -> None:
     help="table for eyes, csv and json for programs.",
 )
 def sql(query: str, form: str) -> None:
-    r"""Ask the lake one read-only question in DuckDB SQL.
+    """Ask the lake one read-only question in DuckDB SQL.
 
     \b
     Views of what is current: ideas patches runs scores selections leaderboard
@@ -113,7 +113,7 @@ def sql(query: str, form: str) -> None:
 
     \b
     Examples:
-      varve sql "select * from leaderboard order by value limit 10"
+      varve sql "select * from leaderboard order by reward desc limit 10"
       varve sql "select blame, count(*) from scores group by blame" --format csv
       varve sql "describe runs"
     """
@@ -125,6 +125,20 @@ def sql(query: str, form: str) -> None:
 
 
 @main.command()
+@click.argument("idea_id")
+def lineage(idea_id: str) -> None:
+    """Show the ideas that IDEA_ID descends from, nearest first, over all attempts.
+
+    \b
+    Example: varve lineage 132cfd75a1b2c3d4
+    """
+    from assets.lineage import show_lineage
+
+    with spoken_errors():
+        show_lineage(find_home(), idea_id)
+
+
+@main.command()
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
@@ -133,7 +147,7 @@ def sql(query: str, form: str) -> None:
     help="Port on loopback.",
 )
 def ui(port: int) -> None:
-    r"""Open the Dagster UI on this project's history, with its daemon, until Ctrl-C.
+    """Open the Dagster UI on this project's history, with its daemon, until Ctrl-C.
 
     It listens on 127.0.0.1 only, because it has no login.
 
@@ -148,7 +162,7 @@ def ui(port: int) -> None:
 
 @main.command()
 def campaigns() -> None:
-    r"""List the campaigns, how far each has come, and which cannot be loaded.
+    """List the campaigns, how far each has come, and which cannot be loaded.
 
     \b
     Example: varve campaigns

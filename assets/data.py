@@ -44,7 +44,7 @@ def prepare_data(environment: Environment, profile: str, *, folder: Path) -> Pre
         ManifestError: with what `prepare.py` said, if it fails.
     """
     name = environment.manifest.name
-    made_by = content_id(environment.tree, profile, torch_version())
+    made_by = content_id(environment.frozen_tree, profile, torch_version())
     target = folder / f"{name}-{profile}-{made_by}"
     folder.mkdir(parents=True, exist_ok=True)
     with _exclusive(folder / f"{target.name}.lock"):

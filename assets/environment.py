@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assets.errors import ManifestError
 from assets.home import PROJECT
+from assets.models import EnvironmentBrief
 from lake.ids import content_hash
 from launchers.tree import tree_hash
 
@@ -87,9 +88,26 @@ class Environment:
         return tree_hash(self.files)
 
     @property
+    def frozen_tree(self) -> str:
+        """Hash of the files that no patch may change, prepare.py among them."""
+        return tree_hash({p: c for p, c in self.files.items() if not self.may_edit(p)})
+
+    @property
     def editable(self) -> tuple[str, ...]:
         """Paths that a patch may change."""
         return tuple(path for path in sorted(self.files) if self.may_edit(path))
+
+    @property
+    def brief(self) -> EnvironmentBrief:
+        """What models are told."""
+        manifest = self.manifest
+        return EnvironmentBrief(
+            name=manifest.name,
+            summary=manifest.summary,
+            metric=manifest.metric,
+            direction=manifest.direction,
+            editable=self.editable,
+        )
 
     def may_edit(self, path: str) -> bool:
         """Whether a patch may create or change `path`."""

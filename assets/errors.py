@@ -6,6 +6,7 @@ VarveError
 ├── IdentityError      what a campaign measures has changed since its first attempt
 ├── OrderError         an epoch whose predecessors are not ready
 ├── HeldError          somebody else works on the campaign
+├── MachineError       jobs fail for reasons that say nothing of their ideas
 ├── PatchError         an answer that cannot be applied
 └── Interrupted        the user asked to stop; the attempt stays open
 """
@@ -53,6 +54,10 @@ class OrderError(VarveError):
 
 class HeldError(VarveError):
     """Another process works on the campaign."""
+
+
+class MachineError(VarveError):
+    """Jobs fail for reasons that say nothing of their ideas; the attempt stays open."""
 
 
 class PatchError(VarveError):

@@ -1,9 +1,7 @@
 """Evolution: which earlier ideas an epoch starts from. One row per selected idea.
 
-The paper's schedule: a first epoch of fresh ideas, then a share of `min(0.5 + 0.1 * (epoch // 2),
-0.8)` that exploits parents above the baseline, rounded down to whole calls, and the rest explores
-against a random context of earlier ideas, failures included. `best_of_n` is the control that looks
-at no score: every epoch is fresh.
+Exploitation varies parents above the baseline, exploration is shown a random context of earlier
+ideas, failures included. `best_of_n` is the control that looks at no score.
 """
 
 import random
@@ -14,16 +12,7 @@ from assets.history import Scored
 from assets.settings import Strategy
 from assets.stage import Context, Produced
 from lake.ids import selection_id
-from lake.tables import IdeaKind, Selection, SelectionRole
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """How many ideas of an epoch are asked for in which way."""
-
-    fresh: int = 0
-    exploit: int = 0
-    explore: int = 0
+from lake.tables import Selection, SelectionRole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,29 +22,6 @@ class Choice:
     role: SelectionRole
     scored: Scored
     reason: str
-
-
-def exploit_share(epoch: int) -> float:
-    """Share of an epoch that exploits. Source: the paper's code, epochs counted from 0."""
-    return min(0.5 + 0.1 * (epoch // 2), 0.8)
-
-
-def exploit_count(epoch: int, *, batch: int, ideas_per_call: int) -> int:
-    """Ideas of the epoch that exploit, rounded down to whole calls.
-
-    A batch too small for one whole call is rounded to ideas instead, so that it still exploits.
-    """
-    wanted = int(exploit_share(epoch) * batch + 1e-9)
-    return (wanted // ideas_per_call) * ideas_per_call or wanted
-
-
-def schedule(strategy: Strategy, *, epoch: int, batch: int, parents: int) -> Schedule:
-    """The epoch's plan, given how many parents there are."""
-    if strategy.kind == "best_of_n" or epoch == 0:
-        return Schedule(fresh=batch)
-    exploit = exploit_count(epoch, batch=batch, ideas_per_call=strategy.ideas_per_call)
-    exploit = exploit if parents else 0
-    return Schedule(exploit=exploit, explore=batch - exploit)
 
 
 def select(
@@ -93,7 +59,7 @@ def select(
 def produce(context: Context) -> Produced:
     """Choose parents and context of the epoch from the scores of all earlier epochs."""
     choices = select(
-        context.history.before(context.epoch),
+        context.history.read_by(context.attempt.reads),
         context.settings.strategy,
         minimize=context.environment.manifest.direction == "minimize",
         seed=context.seed("evolution"),
@@ -113,17 +79,4 @@ def produce(context: Context) -> Produced:
         for ordinal, c in enumerate(choices)
     ]
     parents = sum(row.role is SelectionRole.PARENT for row in rows)
-    plan = schedule(
-        context.settings.strategy,
-        epoch=context.epoch,
-        batch=context.settings.batch,
-        parents=parents,
-    )
-    counts = {
-        "parents": parents,
-        "context": len(rows) - parents,
-        IdeaKind.FRESH.value: plan.fresh,
-        IdeaKind.EXPLOIT.value: plan.exploit,
-        IdeaKind.EXPLORE.value: plan.explore,
-    }
-    return Produced(rows=rows, counts=counts)
+    return Produced(rows=rows, counts={"parents": parents, "context": len(rows) - parents})

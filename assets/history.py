@@ -1,10 +1,11 @@
 """What a campaign knows so far: every idea of its current layers with what became of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lake.attempts import Attempt, AttemptLog
+from assets.order import chain_of
+from lake.attempts import AttemptLog, Read
 from lake.delta import Lake
 from lake.tables import Idea, IdeaKind, Patch, PatchStatus, Row, Run, Score, Stage
 
@@ -77,12 +78,15 @@ class History:
         """The current ideas of one epoch."""
         if epoch not in self._layers:
             current = self._log.current(epoch)
-            ideas = self._rows(Idea, current.get(Stage.IDEAS))
-            patches = self._rows(Patch, current.get(Stage.PATCHES))
-            runs = self._rows(Run, current.get(Stage.RUNS))
-            scores = self._rows(Score, current.get(Stage.SCORES))
-            self._layers[epoch] = join_layer(ideas, patches, runs, scores)
+            self._layers[epoch] = self._join({stage: a.read for stage, a in current.items()})
         return self._layers[epoch]
+
+    def read_by(self, reads: Iterable[str]) -> list[Scored]:
+        """The ideas under these scores attempts, as whoever recorded the reads saw them."""
+        layers = []
+        for read in sorted(map(Read.parse, reads)):
+            layers += self._join(chain_of([str(read)], read.epoch, self._log))
+        return layers
 
     def before(self, epoch: int) -> list[Scored]:
         """The current ideas of all earlier epochs."""
@@ -92,5 +96,13 @@ class History:
         """The current runs of the unpatched environment."""
         return [s.run for s in self.layer(0) if s.is_baseline and s.run is not None]
 
-    def _rows(self, row_type: type[R], attempt: Attempt | None) -> list[R]:
-        return self._lake.layer(row_type, self._campaign, attempt.read) if attempt else []
+    def _join(self, chain: Mapping[Stage, Read]) -> list[Scored]:
+        return join_layer(
+            self._rows(Idea, chain.get(Stage.IDEAS)),
+            self._rows(Patch, chain.get(Stage.PATCHES)),
+            self._rows(Run, chain.get(Stage.RUNS)),
+            self._rows(Score, chain.get(Stage.SCORES)),
+        )
+
+    def _rows(self, row_type: type[R], read: Read | None) -> list[R]:
+        return self._lake.layer(row_type, self._campaign, read) if read else []

@@ -12,7 +12,8 @@ from pathlib import Path
 from assets.errors import HeldError
 from lake.tables import now
 
-_mine: dict[Path, int] = {}
+_mine: dict[Path, tuple[int, int]] = {}
+"""Locks that this process holds: descriptor, and how often it was taken."""
 _guard = threading.Lock()
 
 
@@ -32,17 +33,17 @@ def hold(lock: Path, *, doing: str) -> Iterator[bool]:
     """
     with _guard:
         first = lock not in _mine
-        descriptor = _take(lock, doing) if first else None
-        _mine[lock] = _mine.get(lock, 0) + 1
+        descriptor, count = (_take(lock, doing), 0) if first else _mine[lock]
+        _mine[lock] = (descriptor, count + 1)
     try:
         yield first
     finally:
         with _guard:
-            _mine[lock] -= 1
-            if not _mine[lock]:
-                del _mine[lock]
-        if descriptor is not None:
-            os.close(descriptor)
+            descriptor, count = _mine.pop(lock)
+            if count > 1:
+                _mine[lock] = (descriptor, count - 1)
+            else:
+                os.close(descriptor)
 
 
 def _take(lock: Path, doing: str) -> int:
@@ -54,7 +55,7 @@ def _take(lock: Path, doing: str) -> int:
         holder = lock.read_text(errors="replace")
         os.close(descriptor)
         raise HeldError(
-            f"campaign {lock.stem}: somebody works on it already: {holder or 'unknown'}. "
+            f"{lock}: held already by {holder or 'an unknown process'}. "
             "Expected to be alone: wait until it ends, or stop it with Ctrl-C there"
         ) from error
     said = {

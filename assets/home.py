@@ -51,11 +51,21 @@ def find_home() -> Home:
     campaigns = os.environ.get("VARVE_CAMPAIGNS") or PROJECT / "assets" / "campaigns"
     return Home(
         root=root,
-        lake=os.environ.get("VARVE_LAKE") or str(root / "lake"),
+        lake=_resolved(os.environ.get("VARVE_LAKE")) or str(root / "lake"),
         campaigns=Path(campaigns).resolve(),
     )
 
 
+def _resolved(lake: str | None) -> str | None:
+    return str(Path(lake).resolve()) if lake and "://" not in lake else lake
+
+
 def server_environment(home: Home) -> dict[str, str]:
-    """What Dagster's servers inherit: everything, and where this project's instance lies."""
-    return os.environ | {"DAGSTER_HOME": str(home.dagster), "DAGSTER_DISABLE_TELEMETRY": "1"}
+    """What Dagster's servers inherit: everything, with the places resolved."""
+    return os.environ | {
+        "DAGSTER_HOME": str(home.dagster),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        "VARVE_HOME": str(home.root),
+        "VARVE_LAKE": home.lake,
+        "VARVE_CAMPAIGNS": str(home.campaigns),
+    }

@@ -1,14 +1,18 @@
 """Ideas: what is tried in an epoch. One row per idea."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from assets.completions import complete_once
+from assets.history import Scored
 from assets.models import Answer, Draft, IdeaRequest, KnownIdea
+from assets.schedule import schedule
 from assets.stage import Context, Produced
 from lake.ids import idea_id
 from lake.tables import Completion, Idea, IdeaKind, Selection, SelectionRole, Stage
+
+Chosen = tuple[SelectionRole, KnownIdea]
 
 BASELINE_TITLE = "Baseline"
 BASELINE_TEXT = "The environment as it is, unpatched: what every other idea is measured against."
@@ -28,13 +32,10 @@ def split_calls(
 def produce(context: Context) -> Produced:
     """Ask the ideator for the epoch's ideas, call by call; the first epoch begins with the baseline."""
     rows = [_baseline(context)] if context.epoch == 0 else []
-    counts = context.upstream_counts(Stage.EVOLUTION)
-    plan = [
-        (kind, counts.get(kind, 0)) for kind in (IdeaKind.FRESH, IdeaKind.EXPLOIT, IdeaKind.EXPLORE)
-    ]
-    calls = split_calls(plan, per_call=context.settings.strategy.ideas_per_call)
-    for call, (kind, count) in enumerate(calls):
-        request = _request(context, kind, count, call, rows)
+    chosen = _chosen(context)
+    per_call = context.settings.strategy.ideas_per_call
+    for call, (kind, count) in enumerate(split_calls(_plan(context, chosen), per_call=per_call)):
+        request = _request(context, kind, count, call, chosen, rows)
         completion = _ask(context, call, request)
         answer = Answer(model=completion.model, response=completion.response or "[]")
         for draft in context.ideator.drafts(answer):
@@ -43,12 +44,31 @@ def produce(context: Context) -> Produced:
     return Produced(rows=rows, counts={k: v for k, v in counted.items() if v})
 
 
+def _plan(context: Context, chosen: Sequence[Chosen]) -> list[tuple[IdeaKind, int]]:
+    plan = schedule(
+        context.settings.strategy,
+        epoch=context.epoch,
+        batch=context.settings.batch,
+        parents=sum(role is SelectionRole.PARENT for role, _ in chosen),
+    )
+    return [
+        (IdeaKind.FRESH, plan.fresh),
+        (IdeaKind.EXPLOIT, plan.exploit),
+        (IdeaKind.EXPLORE, plan.explore),
+    ]
+
+
 def _request(
-    context: Context, kind: IdeaKind, count: int, call: int, rows: Sequence[Idea]
+    context: Context,
+    kind: IdeaKind,
+    count: int,
+    call: int,
+    chosen: Sequence[Chosen],
+    rows: Sequence[Idea],
 ) -> IdeaRequest:
-    chosen = list(_selected(context))
     same_epoch = tuple(_unscored(row) for row in rows if row.kind is not IdeaKind.BASELINE)
     return IdeaRequest(
+        environment=context.environment.brief,
         kind=kind,
         count=count,
         parents=tuple(known for role, known in chosen if role is SelectionRole.PARENT),
@@ -58,21 +78,27 @@ def _request(
     )
 
 
-def _selected(context: Context) -> Iterator[tuple[SelectionRole, KnownIdea]]:
-    past = {s.idea.idea_id: s for s in context.history.before(context.epoch)}
-    for row in context.upstream(Selection, Stage.EVOLUTION):
-        scored = past[row.idea_id]
-        yield (
-            row.role,
-            KnownIdea(
-                idea_id=row.idea_id,
-                title=scored.idea.title,
-                text=scored.idea.text,
-                edits=scored.idea.edits,
-                value=scored.value,
-                reason=scored.reason,
-            ),
-        )
+def _chosen(context: Context) -> list[Chosen]:
+    """The selected ideas, with what was known of them when evolution chose."""
+    evolution = context.log.get(context.chain[Stage.EVOLUTION])
+    past = {
+        s.idea.idea_id: s for s in context.history.read_by(evolution.reads if evolution else ())
+    }
+    return [
+        (row.role, _known(past[row.idea_id]))
+        for row in context.upstream(Selection, Stage.EVOLUTION)
+    ]
+
+
+def _known(scored: Scored) -> KnownIdea:
+    return KnownIdea(
+        idea_id=scored.idea.idea_id,
+        title=scored.idea.title,
+        text=scored.idea.text,
+        edits=scored.idea.edits,
+        value=scored.value,
+        reason=scored.reason,
+    )
 
 
 def _unscored(row: Idea) -> KnownIdea:

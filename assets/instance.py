@@ -59,27 +59,31 @@ def process_tag() -> Mapping[str, str]:
     return {PROCESS_TAG: f"{socket.gethostname()}/{pid}/{_started(pid)}"}
 
 
-def bury_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+def bury_dead_runs(instance: dg.DagsterInstance, *, untagged: bool = False) -> list[str]:
     """Mark unfinished runs whose process is gone as failed.
 
     Without this a search killed with SIGKILL leaves its run STARTED, which blocks the campaign's
     pool for ever. A pid with its start time names one process, so that a living one is never taken
     for dead; runs of other hosts are left alone.
 
+    Args:
+        instance: whose runs.
+        untagged: take runs for dead that never came to their first step; for the one UI of this
+            project, before it starts anything.
+
     Returns:
         Ids of the runs that were marked.
     """
     buried = []
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
-        if _is_dead(run.tags.get(PROCESS_TAG)):
+        tag = run.tags.get(PROCESS_TAG)
+        if untagged if tag is None else _is_dead(tag):
             instance.report_run_failed(run, "its process died; what it had recorded is kept")
             buried.append(run.run_id)
     return buried
 
 
-def _is_dead(tag: str | None) -> bool:
-    if tag is None:
-        return False
+def _is_dead(tag: str) -> bool:
     host, pid, started = tag.split("/")
     return host == socket.gethostname() and _started(int(pid)) != started
 

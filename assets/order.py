@@ -30,12 +30,19 @@ def reads_of(campaign: str, stage: Stage, epoch: int, log: AttemptLog) -> tuple[
 
 
 def missing_stages(epoch: int, log: AttemptLog) -> list[Stage]:
-    """Stages of an epoch that have no complete attempt, or an open one."""
-    return [
-        stage
-        for stage in STAGES
-        if log.newest(epoch, stage) is None or log.open(epoch, stage) is not None
-    ]
+    """Stages of an epoch that have no complete attempt, or an open one.
+
+    Where the open one rests on attempts that are not current, a rerun of the epoch was interrupted,
+    and the stages after it belong to it too.
+    """
+    missing = [s for s in STAGES if log.newest(epoch, s) is None or log.open(epoch, s) is not None]
+    current = {stage: attempt.n for stage, attempt in log.current(epoch).items()}
+    for stage in missing:
+        begun = log.open(epoch, stage)
+        chain = chain_of(begun.reads, epoch, log) if begun else {}
+        if any(current.get(read.stage) != read.n for read in chain.values()):
+            return list(STAGES[STAGES.index(stage) :])
+    return missing
 
 
 def epochs_completed_by(dagster_runs: Iterable[str], log: AttemptLog) -> set[int]:

@@ -62,6 +62,7 @@ def _try(context: Context, idea: Idea) -> Patch:
 def _ask(context: Context, idea: Idea) -> Completion:
     files = context.environment.files
     request = PatchRequest(
+        environment=context.environment.brief,
         title=idea.title,
         text=idea.text,
         edits=idea.edits,

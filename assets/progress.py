@@ -1,5 +1,6 @@
 """The live display of a search: epochs, jobs in flight, best so far against the baseline."""
 
+from rich.box import SIMPLE
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -7,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from assets.monitor import JobsProgress
-from assets.statistics import Noise
+from assets.noise import Noise
 from assets.summary import Summary
 
 BEST_ROWS = 8
@@ -30,7 +31,9 @@ class Display:
         )
         self._epochs = self._bars.add_task(f"{campaign}: epochs", total=epochs)
         self._jobs = self._bars.add_task("jobs of the epoch", total=None)
-        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4)
+        self._live = Live(
+            get_renderable=self._render, console=console, refresh_per_second=4, transient=True
+        )
 
     def __enter__(self) -> "Display":
         self._live.start()
@@ -39,10 +42,10 @@ class Display:
     def __exit__(self, *exc_info: object) -> None:
         self._live.stop()
 
-    def begin(self, *, metric: str, done: int, summary: Summary) -> None:
-        """Set the scene: epochs done before, and what they found."""
+    def begin(self, *, metric: str, done: int, total: int, summary: Summary) -> None:
+        """Set the scene: epochs done before, how many there are to be, and what is known."""
         self._metric = metric
-        self._bars.update(self._epochs, completed=done)
+        self._bars.update(self._epochs, completed=done, total=total)
         self._summary = summary
 
     def jobs(self, progress: JobsProgress) -> None:
@@ -90,8 +93,10 @@ def best_line(summary: Summary, metric: str) -> str:
 
 
 def noise_text(noise: Noise | None) -> str:
-    """Mean, spread and n of the baseline."""
-    return f"{noise.mean:.4f} ± {noise.sd:.4f} (sd, n={noise.n})" if noise else "not measured"
+    """Mean and spread of the baseline, each with the runs behind it."""
+    if noise is None:
+        return "not measured"
+    return f"{noise.mean:.4f} (mean of {noise.mean_n}) ± {noise.sd:.4f} (sd of {noise.n})"
 
 
 def gain_text(summary: Summary, value: float) -> str:
@@ -104,9 +109,10 @@ def gain_text(summary: Summary, value: float) -> str:
 
 def best_table(summary: Summary, metric: str) -> Table:
     """The best ideas with the figures that a reader needs to trust them."""
-    table = Table(title=f"Best ideas · baseline {noise_text(summary.noise)}", title_justify="left")
-    for heading in ("#", metric, "to baseline", "noise units", "CPU s", "epoch", "idea", "title"):
-        table.add_column(heading, justify="left" if heading in ("idea", "title") else "right")
+    title = f"Best ideas · baseline {noise_text(summary.noise)}"
+    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+    for heading in ("#", metric, "to baseline", "noise units", "CPU s", "epoch", "title"):
+        table.add_column(heading, justify="left" if heading == "title" else "right")
     for rank, scored in enumerate(summary.ranked[:BEST_ROWS], start=1):
         value = scored.value or 0.0
         noise, units = summary.noise, summary.units(value)
@@ -118,7 +124,6 @@ def best_table(summary: Summary, metric: str) -> Table:
             f"{units:+.1f}" if units is not None else "",
             f"{cpu:.1f}" if cpu is not None else "",
             f"{scored.idea.epoch:04d}",
-            scored.idea.idea_id,
             scored.idea.title,
         )
     return table

@@ -9,7 +9,7 @@ from types import FrameType
 
 import dagster as dg
 
-from assets.campaign import Hooks, campaign_definitions, epoch_key, read_attempts
+from assets.campaign import INTERRUPTED, Hooks, campaign_definitions, epoch_key, read_attempts
 from assets.environment import find_environment, read_environment
 from assets.errors import Interrupted, VarveError
 from assets.history import History
@@ -24,6 +24,7 @@ from lake.delta import Lake
 from lake.journal import Journal
 from lake.tables import Stage
 from lake.writer import Writer
+from launchers import LocalLauncher
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's events go to its own log; the terminal is for progress."""
@@ -80,7 +81,7 @@ class Search:
             raise_on_error=False,
         )
         if not result.success:
-            raise _reason(result, self.hooks)
+            raise _reason(result)
 
     def summary(self) -> Summary:
         """How far the campaign has come."""
@@ -101,8 +102,11 @@ def open_search(home: Home, campaign: str, hooks: Hooks, *, doing: str) -> Itera
     read_campaign(home.campaigns, campaign)
     with hold(home.lock(campaign), doing=doing), open_instance(home, [campaign]) as instance:
         bury_dead_runs(instance)
+        lake = Lake.open(home.lake)
         with closing(Journal.open(home.journal(campaign))) as journal:
-            Writer(Lake.open(home.lake), journal, campaign)
+            Writer(lake, journal, campaign)
+        lake.maintain()
+        LocalLauncher(home.jobs).reconcile()
         yield Search(home, campaign, instance, hooks)
 
 
@@ -158,14 +162,12 @@ def all_stages(epochs: Iterable[int]) -> list[Work]:
     return [Work(epoch=epoch, stages=STAGES) for epoch in epochs]
 
 
-def _reason(result: dg.ExecuteInProcessResult, hooks: Hooks) -> VarveError:
+def _reason(result: dg.ExecuteInProcessResult) -> VarveError:
     for event in result.all_events:
         if event.is_step_failure:
-            data = event.step_failure_data
-            failure = data.user_failure_data
-            if hooks.stop.level is not StopLevel.GO:
-                return Interrupted(failure.description if failure else "stopped on your word")
-            if failure and failure.description:
-                return VarveError(failure.description)
-            return VarveError(f"{event.step_key} failed: {data.error}")
+            failure = event.step_failure_data.user_failure_data
+            if failure is None or not failure.description:
+                return VarveError(f"{event.step_key} failed: {event.step_failure_data.error}")
+            wanted = INTERRUPTED in failure.metadata
+            return (Interrupted if wanted else VarveError)(failure.description)
     return VarveError("the Dagster run failed before its first step; see `make ui`")

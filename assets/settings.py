@@ -82,7 +82,7 @@ class CampaignSettings(Section):
     environment: Annotated[str, Field(min_length=1)]
     """Name of a folder in `environments/`, or a path from the project's top."""
     profile: Annotated[str, Field(min_length=1)] = "cpu"
-    epochs: Annotated[int, Field(ge=1, le=9999)] = 10
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 10
     batch: Annotated[int, Field(ge=1, le=10_000)] = 80
     """Ideas an epoch."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -117,6 +117,8 @@ class CampaignSettings(Section):
                 (diffs or 1) > 1,
                 f"implementer.diffs: {diffs} (catalog gives one answer, expected 1)",
             ),
+            (any(i.options for i in self.ideators), "ideators.options (catalog takes none)"),
+            (bool(self.implementer.options), "implementer.options (catalog takes none)"),
             ((revisions or 0) > 0, f"implementer.revisions: {revisions} (catalog, expected 0)"),
             (self.confirm.top > 0, f"confirm.top: {self.confirm.top}"),
             (self.launcher.kind == "sky", "launcher.kind: sky"),

@@ -91,11 +91,6 @@ class Context:
         """Rows of an earlier stage of this epoch, as this attempt sees them."""
         return self.lake.layer(row_type, self.campaign, self.chain[stage])
 
-    def upstream_counts(self, stage: Stage) -> Mapping[str, int]:
-        """Figures that an earlier stage of this epoch recorded."""
-        attempt = self.log.get(self.chain[stage])
-        return attempt.counts if attempt else {}
-
     def facts(self, row_type: type[R]) -> list[R]:
         """What this attempt recorded before it was resumed."""
         return self.writer.facts(row_type, self.attempt)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from assets.environment import Environment
 from assets.history import Scored
-from assets.statistics import Noise, pooled_noise
+from assets.noise import Noise, pooled_noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from assets.campaign import Hooks, read_attempts
-from assets.errors import CampaignError, VarveError
+from assets.errors import CampaignError, Interrupted, VarveError
 from assets.home import Home
 from assets.monitor import Stop
 from assets.order import missing_stages
@@ -17,20 +17,29 @@ from assets.progress import Display, best_table
 from assets.search import Search, Work, all_stages, open_search, run_search
 from assets.settings import campaign_names, read_campaign
 
+AFTER_BACKFILL = (
+    "`varve search {campaign}` completes the epoch that was interrupted; then launch the backfill "
+    "again from the epoch after it"
+)
+
 
 def search_in_terminal(home: Home, campaign: str, *, limit: int | None) -> None:
     """Run what is missing of a campaign, with a live display and a table at the end."""
     with _opened(home, campaign, f"varve search {campaign}") as (search, console, display):
-        works = search.missing()[:limit]
-        _drive(search, works, console, display)
+        missing = search.missing()
+        done = search.settings.epochs - len(missing)
+        _drive(search, missing[:limit], console, display, done=done, total=search.settings.epochs)
         _finish(search, console)
 
 
 def backfill_in_terminal(home: Home, campaign: str, span: str) -> None:
     """Run a range of epochs again, as new attempts."""
     with _opened(home, campaign, f"varve backfill {campaign}") as (search, console, display):
-        epochs = parse_span(span, search.settings.epochs)
-        _drive(search, all_stages(epochs), console, display)
+        works = all_stages(parse_span(span, search.settings.epochs))
+        try:
+            _drive(search, works, console, display, done=0, total=len(works))
+        except Interrupted as error:
+            raise Interrupted(f"{error}. {AFTER_BACKFILL.format(campaign=campaign)}") from error
         _finish(search, console)
 
 
@@ -60,7 +69,15 @@ def _opened(home: Home, campaign: str, doing: str) -> Iterator[tuple[Search, Con
         yield search, console, display
 
 
-def _drive(search: Search, works: list[Work], console: Console, display: Display) -> None:
+def _drive(
+    search: Search,
+    works: list[Work],
+    console: Console,
+    display: Display,
+    *,
+    done: int,
+    total: int,
+) -> None:
     started = time.monotonic()
 
     def each(work: Work) -> None:
@@ -68,7 +85,8 @@ def _drive(search: Search, works: list[Work], console: Console, display: Display
 
     display.begin(
         metric=search.environment.manifest.metric,
-        done=search.settings.epochs - len(search.missing()),
+        done=done,
+        total=total,
         summary=search.summary(),
     )
     with display:
@@ -95,7 +113,7 @@ def _finish(search: Search, console: Console) -> None:
     for line in (
         "make ui",
         f'.venv/bin/varve sql "select epoch, title, value, reason from leaderboard '
-        f"where campaign = '{name}' order by value\"",
+        f"where campaign = '{name}' order by reward desc\"",
         f".venv/bin/varve backfill {name} --epochs {last}",
     ):
         console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)

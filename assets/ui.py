@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from types import FrameType
 
 from rich.console import Console
 
 from assets.errors import VarveError
+from assets.hold import hold
 from assets.home import PROJECT, Home, server_environment
 from assets.instance import bury_dead_runs, open_instance
 from assets.settings import campaign_names
@@ -25,11 +27,15 @@ def serve_ui(home: Home, port: int) -> None:
     the stage is materialized again.
 
     Raises:
-        VarveError: if the server ends by itself.
+        VarveError: if the server ends by itself, or another UI of this project is open.
     """
-    campaigns = campaign_names(home.campaigns)
-    with open_instance(home, campaigns) as instance:
-        bury_dead_runs(instance)
+    with hold(home.lock(".ui"), doing=f"varve ui --port {port}"):
+        with open_instance(home, campaign_names(home.campaigns)) as instance:
+            bury_dead_runs(instance, untagged=True)
+        _serve(home, port)
+
+
+def _serve(home: Home, port: int) -> None:
     command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "-h", "127.0.0.1"]
     command += ["-p", str(port), "-m", "assets.definitions", "-d", str(PROJECT)]
     Console().print(
@@ -58,10 +64,12 @@ def _end_group(server: "subprocess.Popen[bytes]") -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     for number, seconds in PATIENCE_SECONDS:
+        give_up = time.monotonic() + seconds
         try:
             os.killpg(server.pid, number)
-            server.wait(seconds)
+            while time.monotonic() < give_up:
+                server.poll()
+                os.killpg(server.pid, 0)
+                time.sleep(0.1)
         except ProcessLookupError:
             return
-        except subprocess.TimeoutExpired:
-            continue

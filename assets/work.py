@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass
 from functools import cache
 
 from assets import evolution, ideas, patches, runs, scores
-from assets.data import prepare_data
-from assets.environment import find_environment, read_environment
+from assets.data import PreparedData, prepare_data
+from assets.environment import Environment, Profile, find_environment, read_environment
 from assets.history import History
 from assets.home import PROJECT, Home
-from assets.identity import check_identity, identify
+from assets.identity import Identity, check_identity, identify
 from assets.models.catalog import read_catalog
 from assets.monitor import Monitor, Silent, Stop
 from assets.order import chain_of, reads_of
-from assets.settings import read_campaign
+from assets.settings import CampaignSettings, read_campaign
 from assets.stage import Context, Produced
 from assets.summary import Summary, summarize
 from lake.attempts import Attempt
@@ -43,6 +43,40 @@ class Report:
     summary: Summary
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What a campaign stands on, as it is on disk now."""
+
+    settings: CampaignSettings
+    environment: Environment
+    profile: Profile
+    data: PreparedData
+    identity: Identity
+
+    @property
+    def config(self) -> str:
+        """JSON that an attempt records."""
+        return json.dumps(
+            {"identity": asdict(self.identity), "settings": self.settings.model_dump()}
+        )
+
+
+def survey(home: Home, campaign: str) -> Ground:
+    """Read and check everything that a campaign stands on; data is prepared on first use.
+
+    Raises:
+        VarveError: naming what cannot be used.
+    """
+    settings = read_campaign(home.campaigns, campaign)
+    environment = read_environment(find_environment(settings.environment))
+    profile = environment.profile(settings.profile)
+    data = prepare_data(environment, settings.profile, folder=home.data)
+    identity = identify(environment, settings.profile, data)
+    return Ground(
+        settings=settings, environment=environment, profile=profile, data=data, identity=identity
+    )
+
+
 def work(
     home: Home,
     campaign: str,
@@ -60,43 +94,23 @@ def work(
     Raises:
         VarveError: with what the user can do about it; recorded facts are kept.
     """
-    settings = read_campaign(home.campaigns, campaign)
-    environment = read_environment(find_environment(settings.environment))
-    profile = environment.profile(settings.profile)
-    data = prepare_data(environment, settings.profile, folder=home.data)
-    identity = identify(environment, settings.profile, data)
+    ground = survey(home, campaign)
     lake = Lake.open(home.lake)
     with closing(Journal.open(home.journal(campaign))) as journal:
         writer = Writer(lake, journal, campaign)
-        check_identity(campaign, identity, writer.log)
+        check_identity(campaign, ground.identity, writer.log)
+        _abandon_other_settings(writer, stage, epoch, ground.config)
         opening = writer.begin(
             epoch,
             stage,
             reads=reads_of(campaign, stage, epoch, writer.log),
-            config=json.dumps({"identity": asdict(identity), "settings": settings.model_dump()}),
+            config=ground.config,
             code_version=code_version(),
             dagster_run_id=dagster_run_id,
             again=True,
         )
-        ideator = read_catalog(environment.manifest.name, settings.ideators[0].name)
-        context = Context(
-            campaign=campaign,
-            settings=settings,
-            environment=environment,
-            profile=profile,
-            data=data,
-            evaluator=identity.evaluator,
-            lake=lake,
-            writer=writer,
-            attempt=opening.attempt,
-            log=writer.log,
-            chain=chain_of(opening.attempt.reads, epoch, writer.log),
-            history=History(lake, writer.log, campaign),
-            ideator=ideator,
-            implementer=ideator,
-            launcher=LocalLauncher(home.jobs),
-            monitor=monitor or Silent(),
-            stop=stop or Stop(),
+        context = _context(
+            ground, home, writer, opening.attempt, monitor=monitor or Silent(), stop=stop or Stop()
         )
         try:
             produced = PRODUCERS[stage](context)
@@ -105,10 +119,37 @@ def work(
         counts = {"rows": len(produced.rows), **produced.counts}
         attempt = writer.complete(opening.attempt, produced.rows, counts=counts)
         history = History(lake, writer.log, campaign)
-        summary = summarize(history.before(epoch + 1), environment, settings.profile)
+        known = history.before(epoch + 1)
+        summary = summarize(known, ground.environment, ground.settings.profile)
         if stage is Stage.SCORES:
             _release(context, summary)
         return Report(attempt=attempt, summary=summary)
+
+
+def _context(
+    ground: Ground, home: Home, writer: Writer, attempt: Attempt, *, monitor: Monitor, stop: Stop
+) -> Context:
+    catalog = ground.settings.ideators[0].name
+    name = ground.environment.manifest.name
+    return Context(
+        campaign=writer.campaign,
+        settings=ground.settings,
+        environment=ground.environment,
+        profile=ground.profile,
+        data=ground.data,
+        evaluator=ground.identity.evaluator,
+        lake=writer.lake,
+        writer=writer,
+        attempt=attempt,
+        log=writer.log,
+        chain=chain_of(attempt.reads, attempt.epoch, writer.log),
+        history=History(writer.lake, writer.log, writer.campaign),
+        ideator=read_catalog(name, catalog),
+        implementer=read_catalog(name, ground.settings.implementer.name or catalog),
+        launcher=LocalLauncher(home.jobs),
+        monitor=monitor,
+        stop=stop,
+    )
 
 
 @cache
@@ -121,9 +162,16 @@ def code_version() -> str:
     return digest.hexdigest()[:16]
 
 
+def _abandon_other_settings(writer: Writer, stage: Stage, epoch: int, config: str) -> None:
+    """An attempt that was begun under other settings is not gone on with: it would mix them."""
+    begun = writer.log.open(epoch, stage)
+    if begun is not None and begun.config != config:
+        writer.abandon(begun, "the campaign's settings have changed since it was opened")
+
+
 def _release(context: Context, summary: Summary) -> None:
-    """Clear the folders of scored jobs; outputs of baselines and of the best so far are kept."""
+    """Clear the folders of all scored jobs; outputs of baselines and of the best are kept."""
     keep = summary.kept_runs
-    for run in context.upstream(Run, Stage.RUNS):
+    for run in context.lake.read(Run, campaign=context.campaign):
         if context.launcher.poll(run.run_id).phase is JobPhase.DONE:
             context.launcher.release(run.run_id, keep_outputs=run.run_id in keep)

@@ -2,8 +2,8 @@
 
 `ideas`, `patches`, `runs`, `scores`, `selections` show current rows of complete attempts; the same
 names with `_history` show everything, with the attempt event `seq` that made a row visible.
-`completions`, `run_events` and `attempts` hold facts. `leaderboard` has one row per scored current
-idea. Views read Parquet files lazily: only the columns and partitions that a query needs.
+`completions`, `run_events` and `attempts` hold facts. `leaderboard` has one row per current idea,
+scored or not. Views read Parquet files lazily: only the columns and partitions that a query needs.
 
 `current_attempts` is `AttemptLog.current` of `lake.attempts` in SQL, for lakes of a million ideas; a
 test compares the two.
@@ -39,11 +39,20 @@ WITH scored AS (
     JOIN runs r USING (campaign, epoch, run_id)
     JOIN patches p USING (campaign, epoch, patch_id)
     GROUP BY campaign, epoch, p.idea_id
+), unpatched AS (
+    SELECT campaign, epoch, idea_id, any_value(blame) AS blame, any_value(reason) AS reason
+    FROM patches
+    GROUP BY campaign, epoch, idea_id
+    HAVING bool_and(status = 'failed')
 )
 SELECT campaign, epoch, idea_id, i.kind, i.title, scored.metric, scored.value, scored.value_sd,
-    scored.reward, scored.valid, scored.scored, scored.blame, scored.reason, scored.run_id,
-    scored.cpu_seconds, scored.wall_seconds, scored.cost_usd
-FROM ideas i JOIN scored USING (campaign, epoch, idea_id)
+    scored.reward, coalesce(scored.valid, 0) AS valid, coalesce(scored.scored, 0) AS scored,
+    coalesce(scored.blame, unpatched.blame) AS blame,
+    coalesce(scored.reason, unpatched.reason) AS reason,
+    scored.run_id, scored.cpu_seconds, scored.wall_seconds, scored.cost_usd
+FROM ideas i
+LEFT JOIN scored USING (campaign, epoch, idea_id)
+LEFT JOIN unpatched USING (campaign, epoch, idea_id)
 """
 
 COMPLETE_SQL = """

@@ -52,6 +52,12 @@ def _problem(report: Any) -> str | None:  # noqa: ANN401  # any JSON value
         return f"found {report!r:.200}, expected an object with {sorted(FIELDS)}"
     if not isinstance(report["verdicts"], dict) or not isinstance(report["measures"], dict):
         return "expected verdicts and measures to be objects"
+    for name, text in report["verdicts"].items():
+        if not isinstance(text, str):
+            return f"found the verdict {name}: {text!r:.100}, expected a text"
+    for name, number in report["measures"].items():
+        if not _is_number(number):
+            return f"found the measure {name}: {number!r:.100}, expected a finite number"
     if report["value"] is not None:
         if not _is_number(report["value"]):
             return f"found the value {report['value']!r}, expected a number or null"

@@ -4,6 +4,7 @@ The supervisor reads the same specification through `folder.read_spec`, without 
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from typing import Any
@@ -89,6 +90,6 @@ class JobState:
     """The content of result.json once the job is done."""
 
 
-def says_nothing(result: dict[str, Any]) -> bool:
+def says_nothing(result: Mapping[str, Any]) -> bool:
     """Whether a result says nothing of the work, so that the job may be started again."""
     return bool(result["status"] == "cancelled" or result["blame"] == "infrastructure")

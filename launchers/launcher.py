@@ -35,6 +35,12 @@ class Launcher(Protocol):
             files: the whole patched tree, relative path -> content.
         """
 
+    def find(self, spec: JobSpec) -> str | None:
+        """Gives the run_id of a job that computes the very same: running, or done with a result.
+
+        Same run_key, tree (scoring files included), data and sandbox level.
+        """
+
     def poll(self, run_id: str) -> JobState:
         """Says where the job stands, with its result once it is done."""
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from launchers import folder as names
 from launchers.job import JobPhase, JobSpec, JobState, says_nothing
+from launchers.keys import job_of_key, note_key
 from launchers.launcher import JobRunningError, LauncherError, UnknownJobError
 from launchers.leftovers import kill_leftovers
 from launchers.nursery import Nursery
@@ -68,8 +69,20 @@ class LocalLauncher:
             lock = self._create(run, spec, files)
             if lock is not None:
                 self._start(run, lock)
+                note_key(self.runs, spec)
                 return
         self._restart_if_unsettled(run, spec, files)
+        note_key(self.runs, spec)
+
+    def find(self, spec: JobSpec) -> str | None:
+        """Gives the run_id of the newest job that computes the very same; a few system calls."""
+        run_id = job_of_key(self.runs, spec)
+        if run_id is None:
+            return None
+        state = self.poll(run_id)
+        if state.phase is JobPhase.RUNNING:
+            return run_id
+        return run_id if state.result is not None and not says_nothing(state.result) else None
 
     def poll(self, run_id: str) -> JobState:
         """Says where the job stands; a few system calls."""

@@ -60,7 +60,10 @@ class Nursery:
                 self.close()
                 connection = self._connection()
                 socket.send_fds(connection, [run.encode()], [lock])
-            answer = connection.recv(1)
+            try:
+                answer = connection.recv(1)
+            except ConnectionResetError:
+                answer = b""  # it died before it started the job, which poll then calls lost
         if answer == REFUSED:
             raise BlockingIOError(f"{run}: no process can be started; wait for others to end")
 

@@ -15,7 +15,7 @@ from conftest import VARVE, child_environment, write_campaign
 
 from assets.cli import main
 from lake import Lake
-from lake.tables import RunEvent, RunEventKind
+from lake.tables import Idea, RunEvent, RunEventKind
 
 
 def varve(home, *arguments: str) -> subprocess.CompletedProcess:
@@ -33,6 +33,7 @@ def test_help_names_every_command_with_lines_to_copy():
         assert command in said
         help_text = CliRunner().invoke(main, [command, "--help"]).output
         assert "Example" in help_text, command
+        assert "\\b" not in help_text
         assert len(help_text.splitlines()) > 6
 
 
@@ -61,6 +62,17 @@ def test_a_backfill_makes_new_attempts_in_order(home):
     log = Lake.open(home.lake).attempts("small")
     assert [log.current(epoch)["scores"].n for epoch in range(3)] == [0, 1, 1]
     assert "scores/0001/1/1" in log.current(2)["evolution"].reads
+
+
+def test_lineage_shows_parents_under_their_child(home):
+    search_all(home)
+    exploits = [i for i in rows(home, Idea) if i.parents]
+    done = varve(home, "lineage", exploits[-1].idea_id)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in (exploits[-1].idea_id, *exploits[-1].parents))
+    unknown = varve(home, "lineage", "nope")
+    assert unknown.returncode == 1
+    assert "no idea 'nope'" in unknown.stderr
 
 
 @pytest.mark.parametrize("span", ["3", "2-1", "x", "1-", "0-9", "-1"])

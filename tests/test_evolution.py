@@ -3,7 +3,8 @@
 import pytest
 from rows import scored
 
-from assets.evolution import exploit_count, schedule, select
+from assets.evolution import select
+from assets.schedule import exploit_count, schedule
 from assets.settings import Strategy
 from lake.tables import SelectionRole
 

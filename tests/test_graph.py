@@ -98,7 +98,7 @@ def test_the_autopilot_asks_the_lake_for_what_is_missing(home):
     assert tick.skip_message == "all 3 epochs have scores"
 
 
-@pytest.mark.parametrize("epochs", [11, 1001])
+@pytest.mark.parametrize("epochs", [11, 1000])
 def test_epoch_keys_sort_as_text_like_dagsters_queue(home, epochs):
     write_campaign(home.campaigns, epochs=epochs)
     keys = described(campaign_or_reason(home, "small"))["small/scores"]["partitions"]

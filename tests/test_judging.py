@@ -7,9 +7,9 @@ import pytest
 from rows import run
 
 from assets.environment import Baseline, Manifest
+from assets.noise import pooled_noise
 from assets.scores import ComputeRule, judge, reward
 from assets.sheet import sparkline
-from assets.statistics import pooled_noise
 from lake.tables import Blame, RunStatus
 
 PROFILE = {"budget_seconds": 1, "outputs": {"m.npy": {"bytes": 1}}}

@@ -48,10 +48,11 @@ def test_only_the_rooms_stand_at_the_top():
 
 
 @pytest.mark.parametrize("room", ["lake", "launchers"])
-def test_a_room_exports_what_it_says(room):
+def test_a_room_exports_what_it_says_and_nothing_twice(room):
     module = importlib.import_module(room)
-    assert module.__all__ == sorted(module.__all__, key=module.__all__.index)
-    assert all(hasattr(module, name) for name in module.__all__)
+    assert len(set(module.__all__)) == len(module.__all__)
+    for name in module.__all__:
+        assert getattr(module, name) is not None
 
 
 @pytest.mark.parametrize(
@@ -69,11 +70,9 @@ def test_the_light_world_stays_free_of_the_heavy_one(module, heavy):
     assert not set(json.loads(done.stdout)) & heavy
 
 
-def test_files_and_functions_stay_small():
+def test_functions_stay_small():
     for room in ("assets", "lake", "launchers"):
         for path in (PROJECT / room).rglob("*.py"):
-            source = path.read_text()
-            assert len(source.splitlines()) <= 370, path
-            for node in ast.walk(ast.parse(source)):
+            for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.FunctionDef):
-                    assert node.end_lineno - node.lineno < 75, f"{path}: {node.name}"
+                    assert node.end_lineno - node.lineno < 60, f"{path}: {node.name}"

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from collections import Counter
+from contextlib import closing
 
 import dagster as dg
 import pytest
@@ -11,12 +12,12 @@ from campaigns import facts, materialize, opened, rows, search_all
 from conftest import PROJECT, write_campaign
 
 from assets.campaign import Hooks
-from assets.errors import HeldError, IdentityError, Interrupted, VarveError
+from assets.errors import Interrupted, VarveError
 from assets.hold import hold
 from assets.instance import open_instance
 from assets.monitor import JobsProgress, Stop
-from assets.search import open_search
-from lake import Lake, query
+from assets.search import Work, open_search
+from lake import App, Journal, Lake, Writer, query
 from lake.tables import (
     AttemptEvent,
     Idea,
@@ -29,6 +30,7 @@ from lake.tables import (
     Score,
     ScoreStatus,
     Selection,
+    SelectionRole,
     Stage,
 )
 
@@ -87,6 +89,7 @@ def test_later_epochs_exploit_ideas_that_beat_the_baseline(searched):
 
 def test_a_failed_patch_has_a_reason_and_no_run(searched):
     failed = [p for p in rows(searched, Patch) if p.status is PatchStatus.FAILED]
+    assert failed
     ran = {r.patch_id for r in rows(searched, Run)}
     assert all(p.reason and p.patch_id not in ran for p in failed)
 
@@ -160,6 +163,57 @@ def test_a_rerun_draws_anew_and_takes_over_what_was_run_before(copy):
     assert texts[0] != texts[1]
 
 
+def test_one_stage_alone_works_after_an_earlier_epoch_was_run_again(copy):
+    materialize(copy, 0, Stage)
+    materialize(copy, 1, [Stage.IDEAS])
+    known = {i.idea_id for i in rows(copy, Idea)}
+    again = [i for i in rows(copy, Idea) if i.epoch == 1 and i.n == 1]
+    assert len(again) == 4
+    assert all(set(i.parents) <= known for i in again)
+
+
+def test_an_interrupted_rerun_of_an_epoch_is_completed_by_the_search(copy):
+    stop = Stop()
+    hooks = Hooks(monitor=PressedAfter(stop, done=1, times=1), stop=stop)
+    write_campaign(copy.campaigns, launcher={"kind": "local", "slots": 1}, remeasure=True)
+    with (
+        open_search(copy, "small", hooks, doing="test") as search,
+        pytest.raises(Interrupted),
+    ):
+        search.materialize(Work(epoch=2, stages=tuple(Stage)))
+    (missing,) = opened(copy).missing()
+    assert (missing.epoch, missing.stages) == (2, [Stage.RUNS, Stage.SCORES])
+    search_all(copy)
+    current = Lake.open(copy.lake).attempts("small").current(2)
+    assert {current[stage].n for stage in Stage} == {1}
+
+
+def test_a_death_between_the_commits_of_evolution_costs_no_idea(home):
+    materialize(home, 0, Stage)
+    lake = Lake.open(home.lake)
+    best = lake.current(Score, "small", epoch=0)
+    parent = next(i for i in lake.current(Idea, "small", epoch=0) if i.kind is IdeaKind.FRESH)
+    with closing(Journal.open(home.journal("small"))) as journal:
+        writer = Writer(lake, journal, "small")
+        attempt = writer.begin(1, Stage.EVOLUTION, reads=["scores/0000/0/1"]).attempt
+        row = Selection(
+            campaign="small",
+            epoch=1,
+            n=0,
+            selection_id="s",
+            ordinal=0,
+            role=SelectionRole.PARENT,
+            idea_id=parent.idea_id,
+            value=best[0].value,
+            reason="for the test",
+        )
+        assert attempt.n == 0
+        lake.append([row], app=App("rows/small/0001/evolution/0", 1), seq=1)
+    search_all(home)
+    kinds = Counter(i.kind for i in rows(home, Idea) if i.epoch == 1)
+    assert kinds == {IdeaKind.EXPLOIT: 2, IdeaKind.EXPLORE: 2}
+
+
 def test_measuring_again_buys_every_job_again(copy):
     write_campaign(copy.campaigns, remeasure=True)
     materialize(copy, 0, Stage)
@@ -196,7 +250,6 @@ def test_an_environment_that_changed_under_its_campaign_is_refused(copy, tmp_pat
         VarveError, match=r"its environment has changed.*found .*expected .*new camp"
     ):
         materialize(copy, 2, [Stage.SCORES])
-    assert IdentityError.__mro__[1] is VarveError
 
 
 def test_a_second_search_of_the_same_campaign_is_told_who_holds_it(home):
@@ -214,9 +267,8 @@ def test_a_second_search_of_the_same_campaign_is_told_who_holds_it(home):
         command = [sys.executable, str(VARVE), "search", "small"]
         done = subprocess.run(command, env=child_environment(home), capture_output=True, text=True)
     assert done.returncode == 1
-    assert "somebody works on it already" in done.stderr
+    assert "held already by" in done.stderr
     assert "a long search" in done.stderr
-    assert HeldError.__doc__
 
 
 class PressedAfter:
@@ -261,7 +313,7 @@ def test_nothing_of_a_jobs_folder_but_its_record_is_kept_after_scoring(searched)
     kept = {r.name for r in searched.jobs.iterdir() if (r / "out").exists()}
     assert 3 <= len(kept) <= 6
     assert not any((r / "env").exists() for r in searched.jobs.iterdir())
-    assert all((r / "result.json").exists() for r in searched.jobs.iterdir() if r.is_dir())
+    assert all((r / "result.json").exists() for r in searched.jobs.glob("[!.]*"))
 
 
 def test_attempts_are_events_not_states(searched):

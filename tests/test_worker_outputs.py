@@ -184,7 +184,7 @@ def test_answers_that_are_not_finite_have_no_value(jobs):
     assert "not finite" in result["reason"]
 
 
-def test_a_report_too_good_to_be_true_is_blamed_on_the_guard(jobs):
+def test_a_report_too_good_to_be_true_is_carried_for_the_floor_to_judge(jobs):
     serve = ridge_tree()["serve.py"].replace(
         b"main() -> None:\n", b"main() -> None:\n    cheat()\n"
     )
@@ -205,8 +205,8 @@ def cheat():
 '''
     serve = serve.replace(b"def main()", cheat + b"\n\ndef main()", 1)
     result = jobs.run(train="leave()", files={"serve.py": serve})
-    assert (result["status"], result["blame"]) == ("failed", "guard")
-    assert result["evaluation"]["verdicts"]["floor"].startswith("violated")
+    assert (result["status"], result["blame"]) == ("finished", None)
+    assert result["evaluation"]["value"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -219,6 +219,7 @@ def cheat():
         ("report(GOOD.replace('1.5', 'NaN'))", "finite"),
         ("report(GOOD.replace('1.5', '\"1.5\"'))", "expected a number or null"),
         ("report(GOOD.replace('1.5', 'null'))", "expected a reason and blame"),
+        ("report(GOOD.replace('{}', '{\"steps\": null}'))", "expected a"),
     ],
 )
 def test_a_broken_evaluator_is_our_own_fault(jobs, evaluate, words):

@@ -12,6 +12,19 @@ from lake.tables import IdeaKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentBrief:
+    """What a model is told of the environment."""
+
+    name: str
+    summary: str
+    metric: str
+    direction: str
+    """minimize or maximize."""
+    editable: tuple[str, ...]
+    """Paths that a patch may change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnownIdea:
     """An idea of the past, as a model is shown it."""
 
@@ -28,6 +41,7 @@ class KnownIdea:
 class IdeaRequest:
     """What one call of the ideator is asked for."""
 
+    environment: EnvironmentBrief
     kind: IdeaKind
     count: int
     parents: tuple[KnownIdea, ...] = ()
@@ -53,6 +67,7 @@ class Draft:
 class PatchRequest:
     """What one call of the implementer is asked for."""
 
+    environment: EnvironmentBrief
     title: str
     text: str
     edits: tuple[str, ...] | None

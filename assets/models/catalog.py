@@ -82,7 +82,8 @@ class Catalog:
         untried = [name for name in sorted(self.ideas) if (name,) not in taken]
         if untried:
             return (rng.choice(untried),), ()
-        return self._ordered(rng.sample(sorted(self.ideas), rng.randint(2, 3))), ()
+        most = min(3, len(self.ideas))
+        return self._ordered(rng.sample(sorted(self.ideas), rng.randint(1, most))), ()
 
     def _recombine(self, parents: Sequence[KnownIdea], rng: random.Random) -> tuple[Names, Names]:
         """Join two parents, or give one parent a new edit; better parents are drawn more often."""

@@ -10,7 +10,7 @@ import json
 from dataclasses import replace
 
 from assets.data import torch_version
-from assets.runs.adoption import find_finished, find_running
+from assets.runs.adoption import find_finished
 from assets.runs.dispatch import Dispatch, Outcome
 from assets.runs.plan import Job, plan_jobs
 from assets.stage import Context, Produced
@@ -25,7 +25,6 @@ def produce(context: Context) -> Produced:
         context,
         jobs,
         finished={} if context.settings.remeasure else find_finished(context, keys),
-        running={} if context.settings.remeasure else find_running(context, keys),
     )
     outcomes = dispatch.run()
     rows = [_row(context, job, outcomes[job.run_id]) for job in jobs]

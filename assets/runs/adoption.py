@@ -1,18 +1,15 @@
-"""Work that is not bought twice: finished jobs in the lake, and running ones of other attempts."""
+"""Work that is not bought twice: finished jobs that stand in the lake already.
+
+Jobs that run, or that ended without a row yet, are found by the launcher (`Launcher.find`).
+"""
 
 from collections.abc import Collection
 
 from assets.stage import Context
-from lake.tables import Blame, Run, RunEvent, RunEventKind, RunStatus
+from lake.tables import Blame, Run, RunStatus
 
 LEVELS = ("none", "landlock", "bwrap")
 """Sandbox levels, weakest first."""
-ENDED = {
-    RunEventKind.FINISHED,
-    RunEventKind.FAILED,
-    RunEventKind.CANCELLED,
-    RunEventKind.LOST,
-}
 
 
 def may_stand_in(status: str, blame: str | None, deterministic: bool) -> bool:
@@ -47,15 +44,4 @@ def find_finished(context: Context, keys: Collection[str]) -> dict[str, Run]:
             level=context.sandbox_level,
             deterministic=context.profile.deterministic,
         )
-    }
-
-
-def find_running(context: Context, keys: Collection[str]) -> dict[str, str]:
-    """Jobs that other attempts or campaigns submitted and nobody saw end: run_key -> run_id."""
-    events = context.lake.read(RunEvent, where={"run_key": keys})
-    ended = {event.run_id for event in events if event.kind in ENDED}
-    return {
-        event.run_key: event.run_id
-        for event in events
-        if event.kind is RunEventKind.SUBMITTED and event.run_id not in ended
     }

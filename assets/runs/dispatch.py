@@ -14,23 +14,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assets.errors import Interrupted
+from assets.errors import Interrupted, MachineError
 from assets.monitor import JobsProgress, StopLevel
 from assets.runs.adoption import may_stand_in
 from assets.runs.facts import Facts
 from assets.runs.plan import Job
 from assets.stage import Context
 from lake.tables import IdeaKind, Run, RunEventKind, RunStatus
-from launchers import JobPhase, JobSpec, tree_hash
+from launchers import JobPhase, JobSpec, says_nothing
 
 POLL_SECONDS = 0.02
 REPORT_SECONDS = 1.0
 KILL_LIMIT = 3.0
 """CPU time at which training is killed, in medians of the baseline runs."""
-MAX_LOST = 2
-"""Times that a job whose supervisor died is started again."""
+MAX_RESTARTS = 1
+"""Times that a job is started again whose outcome says nothing: lost, infrastructure, cancelled."""
+LOST = {"status": "failed", "blame": "infrastructure", "reason": "the supervisor died"}
 STOPPED = (
-    "stopped on your word: what had ended is kept, and the same command goes on where this stopped"
+    "stopped on your word: what had ended is kept, and `varve search` goes on where this stopped"
 )
 
 
@@ -55,19 +56,19 @@ class Dispatch:
         jobs: Sequence[Job],
         *,
         finished: Mapping[str, Run],
-        running: Mapping[str, str],
     ) -> None:
         self.context = context
         self.jobs = jobs
         self.outcomes: dict[str, Outcome] = {}
-        self._running = dict(running)
         self._waiting: deque[Job] = deque()
         self._live: dict[str, Job] = {}
         """By the run_id that is polled: the job's own, or the one it was adopted from."""
         self._following: dict[str, list[Job]] = {}
         self._ended: dict[str, tuple[str, Mapping[str, Any]]] = {}
         """By run_key: a job of this attempt whose result may stand in for others."""
-        self._lost: Counter[str] = Counter()
+        self._refused: set[str] = set()
+        """Other jobs whose outcome may not stand in."""
+        self._restarts: Counter[str] = Counter()
         self._cancelled = False
         self._reported_at = 0.0
         self._facts = Facts(context)
@@ -88,6 +89,7 @@ class Dispatch:
         if self._cancelled:
             raise Interrupted(STOPPED)
         self._report(at_once=True)
+        self._refuse_a_broken_machine()
         return self.outcomes
 
     def _take_known(self, finished: Mapping[str, Run]) -> None:
@@ -108,9 +110,9 @@ class Dispatch:
         level = self.context.stop.level
         if level is StopLevel.CANCEL and not self._cancelled:
             self._cancelled = True
-            for run_id, job in self._live.items():
-                if run_id == job.run_id:
-                    self.context.launcher.cancel(run_id)
+            self._live = {run_id: job for run_id, job in self._live.items() if run_id == job.run_id}
+            for run_id in self._live:
+                self.context.launcher.cancel(run_id)
         if level is not StopLevel.GO and not self._live:
             raise Interrupted(STOPPED)
 
@@ -130,16 +132,14 @@ class Dispatch:
 
     def _start(self, job: Job) -> None:
         launcher = self.context.launcher
-        foreign = self._running.pop(job.run_key, job.run_id)
-        if foreign != job.run_id and launcher.poll(foreign).phase in (
-            JobPhase.RUNNING,
-            JobPhase.DONE,
-        ):
-            self._facts.record(job, RunEventKind.ADOPTED, foreign)
-            self._live[foreign] = job
+        spec = self._spec(job)
+        twin = launcher.find(spec)
+        if twin is not None and twin not in (job.run_id, *self._refused):
+            self._facts.record(job, RunEventKind.ADOPTED, twin)
+            self._live[twin] = job
             return
         self._facts.record(job, RunEventKind.INTENDED)
-        launcher.submit(self._spec(job), job.files)
+        launcher.submit(spec, job.files)
         self._facts.record(job, RunEventKind.SUBMITTED)
         self._live[job.run_id] = job
 
@@ -151,39 +151,47 @@ class Dispatch:
                 continue
             ended += 1
             del self._live[run_id]
-            if state.result is None:
-                self._recover(job, run_id)
-            else:
-                self._end(job, run_id, state.result)
+            self._end(job, run_id, state.result or LOST)
         return ended
-
-    def _recover(self, job: Job, run_id: str) -> None:
-        """The supervisor died: start the job again, a few times."""
-        self._lost[job.run_id] += 1
-        self._facts.record(job, RunEventKind.LOST, run_id)
-        if self._lost[job.run_id] <= MAX_LOST:
-            self._waiting.appendleft(job)
-            return
-        reason = (
-            f"the supervisor died {MAX_LOST + 1} times; see {self.context.launcher.fetch(run_id)}"
-        )
-        self._end(
-            job, job.run_id, {"status": "failed", "blame": "infrastructure", "reason": reason}
-        )
 
     def _end(self, job: Job, run_id: str, result: Mapping[str, Any]) -> None:
         shared = self._may_stand_in(result)
         followers = self._following.pop(job.run_key, [])
+        if not shared:
+            self._waiting.extendleft(reversed(followers))
         if run_id != job.run_id and not shared:
-            self._waiting.extendleft([*reversed(followers), job])
-            return
-        if result["status"] == RunStatus.CANCELLED and self._cancelled:
+            self._refused.add(run_id)
+            self._waiting.appendleft(job)
+        elif says_nothing(result) and self._cancelled:
             self._facts.record(job, RunEventKind.CANCELLED)
-            return
-        self._settle(job, run_id, result)
-        for follower in followers if shared else []:
-            self._settle(follower, run_id, result)
-        self._waiting.extendleft([] if shared else reversed(followers))
+        elif says_nothing(result) and self._restarts[job.run_id] < MAX_RESTARTS:
+            self._restarts[job.run_id] += 1
+            self._facts.record(job, RunEventKind.LOST, result["reason"])
+            self._waiting.append(job)
+        else:
+            for each in [job, *followers] if shared else [job]:
+                self._settle(each, run_id, result)
+
+    def _refuse_a_broken_machine(self) -> None:
+        """Leave the attempt open where nothing can be learned from it.
+
+        Raises:
+            MachineError: if no job, or not every baseline, has an outcome that says something.
+        """
+        silent = [job for job in self.jobs if self._is_silent(job)]
+        baselines = [job for job in silent if job.idea.kind is IdeaKind.BASELINE]
+        if silent and (baselines or len(silent) == len(self.jobs)):
+            result = self.outcomes[silent[0].run_id].result or {}
+            raise MachineError(
+                f"{len(silent)} of {len(self.jobs)} jobs failed for reasons of the machine, "
+                f"baselines among them: {result.get('reason')}. Expected jobs that say something of "
+                f"their idea: mend what {self.context.launcher.fetch(silent[0].run_id)} tells of and "
+                "run the same command again; the other jobs' results are kept"
+            )
+
+    def _is_silent(self, job: Job) -> bool:
+        result = self.outcomes[job.run_id].result
+        return result is not None and says_nothing(result)
 
     def _settle(self, job: Job, run_id: str, result: Mapping[str, Any]) -> None:
         """Record how the job ended, then count it."""
@@ -208,7 +216,7 @@ class Dispatch:
         return JobSpec(
             run_id=job.run_id,
             run_key=job.run_key,
-            tree=tree_hash(job.files),
+            tree=job.patch.tree or "",
             profile=self.context.settings.profile,
             seed=job.seed,
             python=sys.executable,

@@ -41,6 +41,7 @@ def run_key(
     data: PreparedData,
     profile: Profile,
     seed: int,
+    scope: str = "",
     measurement: int = 0,
 ) -> str:
     """Hash of all that a job's result depends on but the scoring.
@@ -51,6 +52,7 @@ def run_key(
         data: whose training part counts.
         profile: resolved, without its declared baseline.
         seed: of the job.
+        scope: the campaign where compute is CPU time, which compares within one campaign only.
         measurement: attempt number where a rerun must measure again, else 0.
     """
     return content_hash(
@@ -60,6 +62,7 @@ def run_key(
         seed,
         torch_version(),
         device_class(),
+        scope,
         measurement,
     )
 
@@ -89,6 +92,7 @@ def _job(context: Context, ordinal: int, idea: Idea, patch: Patch, seed: int) ->
         data=context.data,
         profile=context.profile,
         seed=seed,
+        scope=context.campaign if context.profile.compute == "cpu" else "",
         measurement=context.n if context.settings.remeasure else 0,
     )
     identity = run_id(patch_id=patch.patch_id, n=context.n, run_key=key)

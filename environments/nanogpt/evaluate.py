@@ -148,7 +148,10 @@ class Server:
         return parse_logits(record, shape=shape)
 
     def send(self, content):
-        """Writes one small frame; it fits into the pipe, as the server has read the last one."""
+        """Writes one small frame, once the pipe takes it."""
+        left = max(self.deadline - time.monotonic(), 0)
+        if not select.select([], [self.process.stdin], [], left)[1]:
+            raise Refusal("evaluate", "serve.py did not read its input before the scoring deadline")
         try:
             self.process.stdin.write(content)
         except BrokenPipeError:

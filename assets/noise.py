@@ -18,6 +18,8 @@ class Noise:
     """The noise unit: pooled over the manifest's and the campaign's own runs."""
     n: int
     """Runs behind `sd`."""
+    mean_n: int
+    """Runs behind `mean`."""
 
     def units(self, value: float, *, minimize: bool) -> float:
         """Improvement over the mean in noise units; positive is better."""
@@ -37,7 +39,10 @@ def pooled_noise(declared: Baseline | None, own: Sequence[float]) -> Noise | Non
     if not freedom:
         return None
     variance = sum(v * (n - 1) for v, n in parts) / freedom
-    mean = statistics.fmean(own) if own else declared.mean if declared else math.nan
-    return (
-        Noise(mean=mean, sd=math.sqrt(variance), n=sum(n for _, n in parts)) if variance else None
-    )
+    if not variance:
+        return None
+    if own:
+        mean, mean_n = statistics.fmean(own), len(own)
+    else:
+        mean, mean_n = (declared.mean, declared.n) if declared else (math.nan, 0)
+    return Noise(mean=mean, sd=math.sqrt(variance), n=sum(n for _, n in parts), mean_n=mean_n)

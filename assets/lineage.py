@@ -1,0 +1,30 @@
+"""What an idea descends from, as a table."""
+
+from rich.console import Console
+from rich.table import Table
+
+from assets.errors import VarveError
+from assets.home import Home
+from lake import Lake, ancestors
+from lake.tables import Idea
+
+
+def show_lineage(home: Home, idea_id: str) -> None:
+    """Print the idea and its ancestors, nearest first.
+
+    Raises:
+        VarveError: if the lake has no such idea.
+    """
+    lake = Lake.open(home.lake)
+    depths = {found.idea_id: found.depth for found in ancestors(lake, idea_id)}
+    if not depths:
+        raise VarveError(
+            f"{home.lake}: no idea {idea_id!r}; expected an id such as "
+            '`varve sql "select idea_id, title from ideas_history"` shows'
+        )
+    table = Table("depth", "epoch", "idea", "kind", "title")
+    ideas = lake.read(Idea, where={"idea_id": depths.keys()})
+    for idea in sorted(ideas, key=lambda idea: (depths[idea.idea_id], idea.ordinal)):
+        depth = str(depths[idea.idea_id])
+        table.add_row(depth, f"{idea.epoch:04d}", idea.idea_id, idea.kind, idea.title)
+    Console().print(table)

@@ -1,0 +1,30 @@
+"""Which job computes a run_key: a folder of files named by key, each with the newest run_id."""
+
+import os
+from pathlib import Path
+
+from launchers import folder as names
+from launchers.job import JobSpec
+
+KEYS = ".keys"
+
+
+def note_key(runs: Path, spec: JobSpec) -> None:
+    """Makes the job the one that `job_of_key` gives for its run_key."""
+    keys = runs / KEYS
+    keys.mkdir(exist_ok=True)
+    partial = keys / f"{spec.run_key}.{os.getpid()}.partial"
+    partial.write_text(spec.run_id, encoding="utf-8")
+    partial.replace(keys / spec.run_key)
+
+
+def job_of_key(runs: Path, spec: JobSpec) -> str | None:
+    """Gives the job that computes the very same: run_key, whole tree, data and sandbox level."""
+    try:
+        run_id = (runs / KEYS / spec.run_key).read_text(encoding="utf-8")
+        text = (runs / run_id / names.SPEC).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    found = JobSpec.from_json(text)
+    same = (found.run_key, found.tree, found.data, found.sandbox)
+    return run_id if same == (spec.run_key, spec.tree, spec.data, spec.sandbox) else None

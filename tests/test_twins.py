@@ -1,0 +1,102 @@
+"""Work that is the same is done once, whoever asks, and work of another scorer is not taken over."""
+
+import shutil
+
+import pytest
+from campaigns import rows, search_all
+from conftest import PROJECT, write_campaign
+
+from assets.campaign import Hooks
+from assets.errors import VarveError
+from assets.search import open_search
+from lake import Lake
+from lake.tables import Run, RunEvent, RunEventKind, Score, Stage
+from launchers import LocalLauncher
+
+RIDGE = PROJECT / "tests/environments/ridge"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return shutil.copytree(RIDGE, tmp_path / "ridge")
+
+
+def abandon_runs(home, name: str) -> None:
+    """Work on runs until all jobs have ended, and lose the attempt before it is complete."""
+    with open_search(home, name, Hooks(), doing="test") as search:
+        for work in search.missing()[:1]:
+            for stage in (Stage.EVOLUTION, Stage.IDEAS, Stage.PATCHES, Stage.RUNS):
+                search.materialize(type(work)(epoch=0, stages=(stage,)))
+    shutil.rmtree(home.lake)
+    (home.root / "journal" / f"{name}.db").unlink()
+
+
+def test_jobs_that_ended_without_a_row_are_found_by_their_folders(home):
+    abandon_runs(home, "small")
+    write_campaign(home.campaigns, "second")
+    search_all(home, "second")
+    first = [r for r in rows(home, Run, "second") if r.epoch == 0]
+    assert all(r.reused_from for r in first)
+    adopted = [e for e in rows(home, RunEvent, "second") if e.kind is RunEventKind.ADOPTED]
+    assert len(adopted) >= len(first)
+
+
+def test_jobs_scored_by_another_evaluator_are_not_taken_over(home, folder):
+    abandon_runs(home, "small")
+    evaluate = folder / "evaluate.py"
+    evaluate.write_text(evaluate.read_text() + "\n# another evaluator\n")
+    write_campaign(home.campaigns, "second", environment=str(folder), epochs=1)
+    search_all(home, "second")
+    assert not any(r.reused_from for r in rows(home, Run, "second"))
+
+
+def test_where_compute_is_cpu_time_no_campaign_takes_over_anothers_jobs(home, folder):
+    manifest = folder / "pyproject.toml"
+    manifest.write_text(manifest.read_text().replace('compute = "wall"', 'compute = "cpu"'))
+    for name in ("one", "two"):
+        write_campaign(home.campaigns, name, environment=str(folder), epochs=1)
+        search_all(home, name)
+    keys = [{r.run_key for r in rows(home, Run, name)} for name in ("one", "two")]
+    assert keys[0].isdisjoint(keys[1])
+    assert any(s.verdicts.get("compute") for s in rows(home, Score, "two"))
+
+
+def test_an_evaluator_that_breaks_stops_the_search_and_burns_no_epochs(home, folder):
+    evaluate = folder / "evaluate.py"
+    whole = evaluate.read_text()
+    evaluate.write_text("raise SystemExit(3)\n")
+    write_campaign(home.campaigns, environment=str(folder))
+    with pytest.raises(VarveError, match="failed for reasons of the machine, baselines among them"):
+        search_all(home)
+    log = Lake.open(home.lake).attempts("small")
+    assert [a.stage for a in log.open_attempts()] == [Stage.RUNS]
+    assert log.epochs() == [0]
+    launcher = LocalLauncher(home.jobs)
+    blames = {state.result["blame"] for state in launcher.reconcile().values()}
+    assert blames == {"infrastructure", "train"}
+    evaluate.write_text(whole)
+    with pytest.raises(VarveError, match="environment has changed"):
+        search_all(home)
+
+
+def test_a_small_catalog_gives_fewer_ideas_and_no_error(home, tmp_path):
+    catalog = tmp_path / "two.toml"
+    parts = (PROJECT / "tests/catalogs/ridge.toml").read_text().split("[[ideas]]")
+    catalog.write_text("[[ideas]]".join(parts[:3]))
+    model = [{"model": "catalog", "name": str(catalog)}]
+    write_campaign(home.campaigns, ideators=model, epochs=2)
+    search_all(home)
+    assert not Lake.open(home.lake).attempts("small").open_attempts()
+
+
+def test_settings_that_changed_under_an_open_attempt_begin_a_new_one(home):
+    with open_search(home, "small", Hooks(), doing="test") as search:
+        search.hooks.stop.press()
+        with pytest.raises(VarveError):
+            search.materialize(search.missing()[0])
+    assert [a.stage for a in Lake.open(home.lake).attempts("small").open_attempts()] == [Stage.RUNS]
+    write_campaign(home.campaigns, launcher={"kind": "local", "slots": 1})
+    search_all(home)
+    attempts = Lake.open(home.lake).attempts("small").attempts(0, Stage.RUNS)
+    assert [a.state.value for a in attempts] == ["abandoned", "complete"]
+    assert "settings have changed" in attempts[0].reason
