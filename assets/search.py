@@ -129,7 +129,9 @@ def run_search(search: Search, works: Iterable[Work], *, each: Callable[[Work], 
         try:
             for work in works:
                 if search.hooks.stop.level is not StopLevel.GO:
-                    raise Interrupted("stopped on your word before the next epoch")
+                    raise Interrupted(
+                        "stopped on your word before the next epoch; `varve search` goes on where this stopped"
+                    )
                 search.materialize(work)
                 each(work)
         except BaseException as error:  # noqa: BLE001  handed to the calling thread below

@@ -107,7 +107,7 @@ def test_sql_answers_as_table_csv_and_json(home):
         (["sql", "drop view ideas"], "read-only"),
         (["sql", "copy ideas to 'x.csv'"], "read-only"),
         (["sql", "insert into ideas values (1)"], "read-only"),
-        (["sql", "select 1; drop view ideas"], "one statement"),
+        (["sql", "select 1; drop view ideas"], "Expected one"),
     ],
 )
 def test_bad_input_is_answered_in_words_with_exit_code_1(home, arguments, said):
