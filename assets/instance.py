@@ -3,14 +3,14 @@
 import os
 import socket
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import dagster as dg
 
 from assets.home import Home
+from launchers.process_table import boot_id, read_process
 
 PROCESS_TAG = "varve/process"
-"""host/pid/start of the process that works on a run."""
+"""host/boot/pid/start of the process that works on a run."""
 SETTINGS = """\
 # Written by Varve. A pool is held for a whole run, so that a campaign's epochs do not overlap;
 # its limit is set for each campaign by name, since a default limit leaks on a pool's first use.
@@ -55,8 +55,7 @@ def limit_pool(instance: dg.DagsterInstance, campaign: str) -> None:
 
 def process_tag() -> Mapping[str, str]:
     """The tag by which others see whether this process still lives."""
-    pid = os.getpid()
-    return {PROCESS_TAG: f"{socket.gethostname()}/{pid}/{_started(pid)}"}
+    return {PROCESS_TAG: "/".join((socket.gethostname(), boot_id(), *_named(os.getpid())))}
 
 
 def bury_dead_runs(instance: dg.DagsterInstance, *, untagged: bool = False) -> list[str]:
@@ -84,27 +83,12 @@ def bury_dead_runs(instance: dg.DagsterInstance, *, untagged: bool = False) -> l
 
 
 def _is_dead(tag: str) -> bool:
-    host, pid, started = tag.split("/")
-    return host == socket.gethostname() and _started(int(pid)) != started
+    host, boot, pid, *started = tag.split("/")
+    gone = boot != boot_id() or _named(int(pid)) != (pid, *started)
+    return host == socket.gethostname() and gone
 
 
-def _started(pid: int) -> str:
-    """When a process started, in clock ticks since boot; empty if there is none.
-
-    Together with the pid this names a process for good. Without /proc only the pid counts.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return "" if Path("/proc/self").exists() else _probe(pid)
-    return stat.rpartition(")")[2].split()[19]
-
-
-def _probe(pid: int) -> str:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except PermissionError:
-        return "alive"
-    return "alive"
+def _named(pid: int) -> tuple[str, ...]:
+    """What names a process for good until the machine starts anew; empty if there is none."""
+    process = read_process(pid)
+    return (str(pid), str(process.born)) if process and not process.zombie else ()
