@@ -42,7 +42,7 @@ lint: $(READY)
 	@$(BIN)/lint-imports --no-cache
 
 test: $(READY) lint
-	@$(BIN)/pytest -n 2
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 bench: $(READY)
 	@$(BIN)/python tests/bench_search.py
