@@ -14,7 +14,12 @@ PROCESS_TAG = "varve/process"
 SETTINGS = """\
 # Written by Varve. A pool is held for a whole run, so that a campaign's epochs do not overlap;
 # its limit is set for each campaign by name, since a default limit leaks on a pool's first use.
+# Output is not captured: steps print nothing, and capturing would take the terminal away from
+# the display of a search.
 telemetry: {enabled: false}
+compute_logs:
+  module: dagster._core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
 nux: {enabled: false}
 concurrency:
   pools: {granularity: run}

@@ -7,18 +7,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from assets.monitor import JobsProgress
+from assets.monitor import JobsProgress, Stop, StopLevel
 from assets.noise import Noise
 from assets.summary import Summary
 
 BEST_ROWS = 8
+STOPPING = {
+    StopLevel.GO: "",
+    StopLevel.FINISH: "stopping: no new job, waiting for those that run (Ctrl-C again cancels) · ",
+    StopLevel.CANCEL: "cancelling · ",
+}
 
 
 class Display:
     """Draws progress in a terminal, or a line per epoch where there is none."""
 
-    def __init__(self, console: Console, *, campaign: str, epochs: int) -> None:
+    def __init__(self, console: Console, *, campaign: str, epochs: int, stop: Stop) -> None:
         self._console = console
+        self._stop = stop
         self._metric = ""
         self._summary: Summary | None = None
         self._now: JobsProgress | None = None
@@ -63,7 +69,7 @@ class Display:
         self._summary, self._now = summary, None
         self._bars.advance(self._epochs)
         best = best_line(summary, self._metric)
-        self._console.print(f"epoch {epoch:04d} done · {best}", highlight=False)
+        self._console.print(f"epoch {epoch:04d} done · {best}", highlight=False, soft_wrap=True)
 
     def _render(self) -> RenderableType:
         lines: list[RenderableType] = [self._bars, Text(self._running_line())]
@@ -72,6 +78,9 @@ class Display:
         return Group(*lines)
 
     def _running_line(self) -> str:
+        return STOPPING[self._stop.level] + self._jobs_line()
+
+    def _jobs_line(self) -> str:
         if self._now is None:
             return "between epochs: choosing, proposing, patching"
         now = self._now
@@ -89,7 +98,7 @@ def best_line(summary: Summary, metric: str) -> str:
     if summary.best is None or summary.best.value is None:
         return f"no idea has a score yet · baseline {baseline}"
     value = summary.best.value
-    return f"best {metric} {value:.4f} ({gain_text(summary, value)}) · baseline {baseline}"
+    return f"best so far: {metric} {value:.4f} ({gain_text(summary, value)}) · baseline {baseline}"
 
 
 def noise_text(noise: Noise | None) -> str:
@@ -122,7 +131,7 @@ def best_table(summary: Summary, metric: str) -> Table:
             f"{value:.4f}",
             f"{value - noise.mean:+.4f}" if noise else "",
             f"{units:+.1f}" if units is not None else "",
-            f"{cpu:.1f}" if cpu is not None else "",
+            f"{cpu:.3g}" if cpu is not None else "",
             f"{scored.idea.epoch:04d}",
             scored.idea.title,
         )

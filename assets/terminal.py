@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from assets.campaign import Hooks, read_attempts
 from assets.errors import CampaignError, Interrupted, VarveError
@@ -63,8 +64,9 @@ def parse_span(span: str, epochs: int) -> range:
 def _opened(home: Home, campaign: str, doing: str) -> Iterator[tuple[Search, Console, Display]]:
     settings = read_campaign(home.campaigns, campaign)
     console = Console()
-    display = Display(console, campaign=campaign, epochs=settings.epochs)
-    hooks = Hooks(monitor=display, stop=Stop())
+    stop = Stop()
+    display = Display(console, campaign=campaign, epochs=settings.epochs, stop=stop)
+    hooks = Hooks(monitor=display, stop=stop)
     with open_search(home, campaign, hooks, doing=doing) as search:
         yield search, console, display
 
@@ -108,13 +110,19 @@ def _finish(search: Search, console: Console) -> None:
             f"{summary.valid} of {summary.ideas} ideas have a valid score ({rate:.0%})",
             highlight=False,
         )
-    name, last = search.campaign, search.settings.epochs - 1
+    name, missing = search.campaign, search.missing()
+    done = [e for e in range(search.settings.epochs) if e not in {work.epoch for work in missing}]
+    go_on = (
+        f".venv/bin/varve search {name}"
+        if missing
+        else f".venv/bin/varve backfill {name} --epochs {done[-1]}"
+    )
     console.print("\nTry next:", highlight=False)
     for line in (
         "make ui",
         f'.venv/bin/varve sql "select epoch, title, value, reason from leaderboard '
         f"where campaign = '{name}' order by reward desc\"",
-        f".venv/bin/varve backfill {name} --epochs {last}",
+        go_on,
     ):
         console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
 
@@ -123,7 +131,7 @@ def list_campaigns(home: Home) -> None:
     """One line per campaign."""
     table = Table("campaign", "environment", "strategy", "epochs done", "state")
     for name in campaign_names(home.campaigns):
-        table.add_row(name, *_standing(home, name))
+        table.add_row(*(Text(cell) for cell in (name, *_standing(home, name))))
     Console().print(table)
 
 

@@ -57,12 +57,12 @@ def _serve(home: Home, port: int) -> None:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _end_group(server: "subprocess.Popen[bytes]") -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
     for number, seconds in PATIENCE_SECONDS:
         give_up = time.monotonic() + seconds
         try:

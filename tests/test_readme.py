@@ -154,7 +154,7 @@ def test_the_results_are_those_of_the_output_and_add_up():
         assert -float(difference) / float(unit) == pytest.approx(float(units), abs=0.2)
         assert re.fullmatch(r"\d+ of 32", valid)
     _, _, baseline, unit, best, difference, units, valid, *_ = rows[0]
-    assert f"best val_loss {best} ({difference}, +{units} noise units)" in README
+    assert f"best so far: val_loss {best} ({difference}, +{units} noise units)" in README
     assert f"baseline {baseline} (mean of 3) ± {unit} (sd of 23)" in README
     assert f"{valid} ideas have a valid score" in README
 
