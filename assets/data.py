@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,9 +49,19 @@ def prepare_data(environment: Environment, profile: str, *, folder: Path) -> Pre
     target = folder / f"{name}-{profile}-{made_by}"
     folder.mkdir(parents=True, exist_ok=True)
     with _exclusive(folder / f"{target.name}.lock"):
-        if not (target / "data.json").exists():
+        if not _is_whole(target):
+            shutil.rmtree(target, ignore_errors=True)
             _run_prepare(environment, profile, target)
     return _describe(target)
+
+
+def _is_whole(target: Path) -> bool:
+    """Whether every file that data.json names is there."""
+    try:
+        files = json.loads((target / "data.json").read_text())["files"]
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError):
+        return False
+    return all((target / path).is_file() for path in files)
 
 
 def _run_prepare(environment: Environment, profile: str, target: Path) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from sqlalchemy.exc import DBAPIError
 
 from assets.campaign import Hooks, read_attempts
 from assets.errors import CampaignError, Interrupted, VarveError
@@ -50,7 +51,7 @@ def parse_span(span: str, epochs: int) -> range:
     Raises:
         CampaignError: if it is none.
     """
-    match = re.fullmatch(r"(\d+)(?:-(\d+))?", span.strip())
+    match = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", span.strip())
     first = int(match[1]) if match else 0
     last = int(match[2] or match[1]) if match else -1
     if not match or not first <= last < epochs:
@@ -67,8 +68,15 @@ def _opened(home: Home, campaign: str, doing: str) -> Iterator[tuple[Search, Con
     stop = Stop()
     display = Display(console, campaign=campaign, epochs=settings.epochs, stop=stop)
     hooks = Hooks(monitor=display, stop=stop)
-    with open_search(home, campaign, hooks, doing=doing) as search:
-        yield search, console, display
+    try:
+        with open_search(home, campaign, hooks, doing=doing) as search:
+            yield search, console, display
+    except DBAPIError as error:
+        raise VarveError(
+            f"{home.dagster}: Dagster's history cannot be read or written ({error.orig}). Free space "
+            "and run the same command again; if the history is damaged, move that folder away: the "
+            "results are in the lake"
+        ) from error
 
 
 def _drive(

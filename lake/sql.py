@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     import duckdb
 
 STAGE_OF = {table: stage for stage, table in STAGE_TABLE.items()}
-EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+|\([^)]*\)\s*)?", re.IGNORECASE)
-COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+EXPLAIN = re.compile(r"\s*explain\b\s*(analyze\b|\([^()']*\))?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +148,11 @@ def _history(connection: "duckdb.DuckDBPyConnection", lake: Lake, view: str) -> 
 
 
 def _refuse_writing(connection: "duckdb.DuckDBPyConnection", sql: str) -> None:
-    """One statement, which reads; what EXPLAIN explains has to read as well, as ANALYZE runs it."""
-    from duckdb import StatementType
+    """One statement, which reads; what EXPLAIN explains has to read as well, as ANALYZE runs it.
+
+    What is checked is the very text that runs: no comment is stripped here, since DuckDB's nest.
+    """
+    from duckdb import ParserException, StatementType
 
     statements = connection.extract_statements(sql)
     if len(statements) != 1:
@@ -161,8 +163,17 @@ def _refuse_writing(connection: "duckdb.DuckDBPyConnection", sql: str) -> None:
             todo="Ask one question at a time",
         )
     kind = statements[0].type
-    if kind == StatementType.EXPLAIN:
-        _refuse_writing(connection, EXPLAIN.sub("", COMMENT.sub(" ", sql), count=1))
+    explained = EXPLAIN.match(sql) if kind == StatementType.EXPLAIN else None
+    if explained is not None:
+        try:
+            _refuse_writing(connection, sql[explained.end() :])
+        except ParserException as error:
+            raise ReadOnlyError(
+                where="SQL",
+                found="an EXPLAIN of which it cannot be told that it only reads",
+                expected="EXPLAIN or EXPLAIN ANALYZE right before a SELECT",
+                todo="Put comments behind the SELECT",
+            ) from error
     elif kind != StatementType.SELECT:
         raise ReadOnlyError(
             where="SQL",

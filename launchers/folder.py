@@ -80,13 +80,13 @@ def write_whole(path: str, content: bytes, *, synced: bool) -> None:
 
 
 def read_result(run: str) -> dict[str, Any] | None:
-    """The content of result.json, or None while there is none."""
+    """The content of result.json, or None while there is none that a supervisor wrote whole."""
     try:
         with open(os.path.join(run, RESULT), encoding="utf-8") as file:
-            result: dict[str, Any] = json.load(file)
-    except FileNotFoundError:
+            result = json.load(file)
+    except (FileNotFoundError, ValueError):
         return None
-    return result
+    return result if isinstance(result, dict) and {"status", "blame"} <= set(result) else None
 
 
 def take_lock(run: str, *, create: bool = False, wait_seconds: float = 0.0) -> int | None:

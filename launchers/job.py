@@ -92,4 +92,4 @@ class JobState:
 
 def says_nothing(result: Mapping[str, Any]) -> bool:
     """Whether a result says nothing of the work, so that the job may be started again."""
-    return bool(result["status"] == "cancelled" or result["blame"] == "infrastructure")
+    return result["status"] == "cancelled" or result["blame"] in ("infrastructure", "setup")

@@ -22,9 +22,8 @@ def job_of_key(runs: Path, spec: JobSpec) -> str | None:
     """Gives the job that computes the very same: run_key, whole tree, data and sandbox level."""
     try:
         run_id = (runs / KEYS / spec.run_key).read_text(encoding="utf-8")
-        text = (runs / run_id / names.SPEC).read_text(encoding="utf-8")
-    except FileNotFoundError:
+        found = JobSpec.from_json((runs / run_id / names.SPEC).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return None
-    found = JobSpec.from_json(text)
     same = (found.run_key, found.tree, found.data, found.sandbox)
     return run_id if same == (spec.run_key, spec.tree, spec.data, spec.sandbox) else None

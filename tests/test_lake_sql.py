@@ -251,6 +251,8 @@ OTHERWISE = ("select * from '/etc/passwd'", "select * from query('create table t
         "copy (select 1) to '{lake}/ideas/x.csv'",
         "copy ideas to '/tmp/x.csv'",
         "explain analyze copy (select 1) to '{lake}/x.csv'",
+        "explain analyze /* /* */ select 1 -- */ copy (select 42 as a) to '{lake}/x.csv'",
+        "explain(analyze) copy (select 1) to '{lake}/x.csv'",
         "explain /* a */ analyze -- b\n create table t as select 1",
         "attach '{lake}/x.db'",
         "export database '{lake}/x'",

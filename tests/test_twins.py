@@ -10,7 +10,7 @@ from assets.campaign import Hooks
 from assets.errors import VarveError
 from assets.search import open_search
 from lake import Lake
-from lake.tables import Run, RunEvent, RunEventKind, Score, Stage
+from lake.tables import Blame, Run, RunEvent, RunEventKind, Score, Stage
 from launchers import LocalLauncher
 
 RIDGE = PROJECT / "tests/environments/ridge"
@@ -100,3 +100,36 @@ def test_settings_that_changed_under_an_open_attempt_begin_a_new_one(home):
     attempts = Lake.open(home.lake).attempts("small").attempts(0, Stage.RUNS)
     assert [a.state.value for a in attempts] == ["abandoned", "complete"]
     assert "settings have changed" in attempts[0].reason
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: "ideas = []", "no idea"),
+        (lambda text: text + text, "twice"),
+        (
+            lambda text: text.replace("search = '''PRODUCTS = False'''", "search = 3"),
+            "else than text",
+        ),
+        (lambda text: "[[ideas]]\nname = 'a'\n", "KeyError"),
+    ],
+)
+def test_a_malformed_catalog_is_said_before_an_epoch_begins(home, tmp_path, change, said):
+    catalog = tmp_path / "bad.toml"
+    catalog.write_text(change((PROJECT / "tests/catalogs/ridge.toml").read_text()))
+    write_campaign(home.campaigns, ideators=[{"model": "catalog", "name": str(catalog)}])
+    with pytest.raises(VarveError, match=f"malformed catalog .*{said}"):
+        search_all(home)
+
+
+def test_damaged_results_and_data_are_made_again(home):
+    search_all(home)
+    for result in home.jobs.glob("*/result.json"):
+        result.write_text("{oops")
+    for hidden in home.data.glob("*/hidden"):
+        shutil.rmtree(hidden)
+    write_campaign(home.campaigns, epochs=4)
+    search_all(home)
+    scored = [s for s in rows(home, Score) if s.epoch == 3]
+    assert any(s.value is not None for s in scored)
+    assert not any(s.blame is Blame.SETUP for s in scored)

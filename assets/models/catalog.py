@@ -119,11 +119,12 @@ def read_catalog(environment: str, name: str | None) -> Catalog:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
         ideas = [_idea(entry) for entry in document["ideas"]]
+        _check_names(ideas)
     except FileNotFoundError as error:
         raise CampaignError(
             f"{path}: no such catalog; expected a file of [[ideas]], or ideators.name naming one"
         ) from error
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CampaignError(
             f"{path}: malformed catalog ({error!r}); expected [[ideas]] with name, title, text "
             "and [[ideas.edits]] with file, search, replace"
@@ -133,14 +134,23 @@ def read_catalog(environment: str, name: str | None) -> Catalog:
 
 def _idea(entry: dict[str, object]) -> CatalogIdea:
     edits = entry["edits"]
-    if not isinstance(edits, list):
-        raise TypeError(f"edits of {entry['name']} is not a list")
+    if not isinstance(edits, list) or not edits:
+        raise TypeError(f"edits of {entry['name']} is not a list with an edit")
+    if not all(isinstance(text, str) for edit in edits for text in edit.values()):
+        raise TypeError(f"edits of {entry['name']} hold something else than text")
     return CatalogIdea(
         name=str(entry["name"]),
         title=str(entry["title"]),
         text=str(entry["text"]),
         edits=tuple(Edit(**edit) for edit in edits),
     )
+
+
+def _check_names(ideas: Sequence[CatalogIdea]) -> None:
+    names = [idea.name for idea in ideas]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or not names:
+        raise ValueError(f"the name {twice[0]!r} twice" if twice else "no idea")
 
 
 def _block(edit: Edit) -> str:

@@ -164,7 +164,7 @@ class Dispatch:
             self._waiting.appendleft(job)
         elif says_nothing(result) and self._cancelled:
             self._facts.record(job, RunEventKind.CANCELLED)
-        elif says_nothing(result) and self._restarts[job.run_id] < MAX_RESTARTS:
+        elif says_nothing(result) and self._may_restart(job, result):
             self._restarts[job.run_id] += 1
             self._facts.record(job, RunEventKind.LOST, result["reason"])
             self._waiting.append(job)
@@ -192,6 +192,11 @@ class Dispatch:
     def _is_silent(self, job: Job) -> bool:
         result = self.outcomes[job.run_id].result
         return result is not None and says_nothing(result)
+
+    def _may_restart(self, job: Job, result: Mapping[str, Any]) -> bool:
+        """Whether another try may help: not where training went well and the scoring broke."""
+        scored = result.get("score_wall_seconds") is not None
+        return self._restarts[job.run_id] < MAX_RESTARTS and not scored
 
     def _settle(self, job: Job, run_id: str, result: Mapping[str, Any]) -> None:
         """Record how the job ended, then count it."""
