@@ -20,11 +20,11 @@ from assets.hold import hold
 from assets.home import Home, find_home
 from assets.instance import UNFINISHED, bury_dead_runs, limit_pool, pool, process_tag
 from assets.monitor import JobsProgress, Monitor, Silent, Stop
-from assets.order import STAGES, missing_stages
+from assets.order import missing_stages
 from assets.settings import CampaignSettings
 from assets.sheet import check_results, stage_metadata
 from assets.work import Report, work
-from lake.attempts import AttemptLog
+from lake.attempts import STAGES, AttemptLog
 from lake.delta import Lake
 from lake.errors import LakeError
 from lake.tables import Stage

@@ -3,10 +3,8 @@
 from collections.abc import Iterable
 
 from assets.errors import OrderError
-from lake.attempts import AttemptLog, AttemptState, Read
+from lake.attempts import STAGES, AttemptLog, AttemptState, Read
 from lake.tables import Stage
-
-STAGES = tuple(Stage)
 
 
 def reads_of(campaign: str, stage: Stage, epoch: int, log: AttemptLog) -> tuple[str, ...]:

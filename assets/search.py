@@ -17,9 +17,10 @@ from assets.hold import hold
 from assets.home import Home
 from assets.instance import bury_dead_runs, open_instance, process_tag
 from assets.monitor import StopLevel
-from assets.order import STAGES, missing_stages
+from assets.order import missing_stages
 from assets.settings import read_campaign
 from assets.summary import Summary, summarize
+from lake.attempts import STAGES
 from lake.delta import Lake
 from lake.journal import Journal
 from lake.tables import Stage
