@@ -46,6 +46,15 @@ class Baseline(Table):
     cpu_seconds: Annotated[float, Field(gt=0)] | None = None
 
 
+class AuditRule(Table):
+    """How many cuts of the leak audit a score needs; 0 where the input holds no target."""
+
+    cuts: Annotated[int, Field(ge=0)] = 0
+    """Of every score."""
+    deep: Annotated[int, Field(ge=0)] = 0
+    """Of one that may become a parent or a winner."""
+
+
 class Profile(Table):
     """One size of an environment."""
 
@@ -56,6 +65,12 @@ class Profile(Table):
     deterministic: bool = False
     threads: Annotated[int, Field(ge=1)] = 1
     accelerators: str | None = None
+    masked: tuple[Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)*$")], ...] = ()
+    """Paths below a folder of installed packages that hold hidden data."""
+    memory_bytes: Annotated[int, Field(ge=1 << 20)] = 8 << 30
+    """Most that all processes of a job may use together."""
+    processes: Annotated[int, Field(ge=1)] = 256
+    """Most processes and threads of a job at once."""
     outputs: Annotated[dict[str, OutputRule], Field(min_length=1)]
     baseline: Baseline | None = None
 
@@ -70,6 +85,7 @@ class Manifest(Table):
     metric: Annotated[str, Field(min_length=1)]
     direction: Literal["minimize", "maximize"]
     floor: float
+    audit: AuditRule = AuditRule()
     profiles: Annotated[dict[str, Profile], Field(min_length=1)]
 
 
@@ -88,9 +104,14 @@ class Environment:
         return tree_hash(self.files)
 
     @property
+    def frozen(self) -> tuple[str, ...]:
+        """Paths that no patch may change, prepare.py among them."""
+        return tuple(path for path in sorted(self.files) if not self.may_edit(path))
+
+    @property
     def frozen_tree(self) -> str:
-        """Hash of the files that no patch may change, prepare.py among them."""
-        return tree_hash({p: c for p, c in self.files.items() if not self.may_edit(p)})
+        """Hash of the files that no patch may change."""
+        return tree_hash({path: self.files[path] for path in self.frozen})
 
     @property
     def editable(self) -> tuple[str, ...]:

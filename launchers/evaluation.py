@@ -9,6 +9,7 @@ import stat
 from typing import Any
 
 from launchers.formats import FormatError, strict_json
+from launchers.quote import visible, visible_line
 
 MOST_BYTES = 1 << 20
 BLAMES = ("evaluate", "guard")
@@ -28,12 +29,24 @@ def read_evaluation(path: str) -> dict[str, Any]:
     try:
         report = strict_json(_plain_bytes(path))
     except (OSError, FormatError) as error:
-        raise EvaluationError(f"evaluate.py: cannot read its result file ({error})") from error
+        said = visible(f"evaluate.py: cannot read its result file ({error})")
+        raise EvaluationError(said) from error
     problem = _problem(report)
     if problem:
-        raise EvaluationError(f"evaluate.py: {problem}; correct the environment's evaluate.py")
-    checked: dict[str, Any] = report
-    return checked
+        said = visible(f"evaluate.py: {problem}; correct the environment's evaluate.py")
+        raise EvaluationError(said)
+    return _shown(report)
+
+
+def _shown(report: dict[str, Any]) -> dict[str, Any]:
+    """The report with its texts made visible: they may repeat what the patched model answered."""
+    reason = report["reason"]
+    return report | {
+        "metric": visible_line(report["metric"]),
+        "reason": visible(reason) if isinstance(reason, str) else None,
+        "verdicts": {visible_line(k): visible(text) for k, text in report["verdicts"].items()},
+        "measures": {visible_line(k): number for k, number in report["measures"].items()},
+    }
 
 
 def _plain_bytes(path: str) -> bytes:
@@ -50,8 +63,9 @@ def _problem(report: Any) -> str | None:  # noqa: ANN401  # any JSON value
     """What is wrong with a report, or None."""
     if not isinstance(report, dict) or set(report) != FIELDS:
         return f"found {report!r:.200}, expected an object with {sorted(FIELDS)}"
-    if not isinstance(report["verdicts"], dict) or not isinstance(report["measures"], dict):
-        return "expected verdicts and measures to be objects"
+    kinds = {"metric": str, "verdicts": dict, "measures": dict}
+    if not all(isinstance(report[key], kind) for key, kind in kinds.items()):
+        return "expected the metric to be a text, verdicts and measures to be objects"
     for name, text in report["verdicts"].items():
         if not isinstance(text, str):
             return f"found the verdict {name}: {text!r:.100}, expected a text"

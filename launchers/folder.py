@@ -2,6 +2,7 @@
 
 RUN/ spec.json   the job
      env/        the patched tree
+     judge/      its frozen files alone, while it is scored
      out/        harvested outputs, only what was declared
      log.txt     bounded log of training and scoring
      events.jsonl  what happened when, each line synced; heartbeats
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SPEC = "spec.json"
 ENV = "env"
+JUDGE = "judge"
 OUT = "out"
 LOG = "log.txt"
 EVENTS = "events.jsonl"

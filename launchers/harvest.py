@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from launchers.formats import FormatError, check_format
+from launchers.quote import visible, visible_line
 
 MOST_ENTRIES = 4096
 """More names than this in an output folder are an attack or a bug; all are refused."""
@@ -29,7 +30,7 @@ class Harvest(NamedTuple):
     outputs: dict[str, dict[str, object]]
     """Name -> {"bytes", "sha256"}."""
     refused: dict[str, str]
-    """Name -> why it was not taken; names that nobody declared included."""
+    """Name, made visible -> why it was not taken; names that nobody declared included."""
     missing: list[str]
     """Why the outputs are not complete: declared names without a file, declared files refused."""
 
@@ -76,11 +77,17 @@ def harvest(source: int, target: str, declared: Mapping[str, Mapping[str, int]])
             except RefusedError as error:
                 _forget(os.path.join(target, name))
                 refused[name] = str(error)
-                missing.append(f"{name}: {error}")
+                missing.append(f"{visible_line(name)}: {error}")
     for name in names:
         if name not in outputs and name not in refused:
             refused[name] = "not declared"
-    return Harvest(outputs, dict(list(refused.items())[:MOST_REFUSALS]), missing)
+    return Harvest(outputs, _told(refused), [visible(why) for why in missing])
+
+
+def _told(refused: Mapping[str, str]) -> dict[str, str]:
+    """The first refusals, fit to be shown: a job chooses the names of what it leaves."""
+    first = list(refused.items())[:MOST_REFUSALS]
+    return {visible_line(name): visible(why) for name, why in first}
 
 
 def _names(source: int) -> list[str] | None:
@@ -100,6 +107,8 @@ def _take(source: int, name: str, target: str, cap: int) -> dict[str, object]:
     Raises:
         RefusedError: it is no plain file within the cap, or not what its suffix says.
     """
+    if name != visible_line(name):
+        raise RefusedError("the name holds a character that cannot be seen")
     try:
         descriptor = os.open(name, OPEN_FLAGS, dir_fd=source)
     except OSError as error:

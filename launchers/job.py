@@ -54,6 +54,24 @@ class JobSpec:
     """OMP_NUM_THREADS and its like; 0 leaves them unset."""
     outputs: dict[str, dict[str, int]]
     """Name or glob -> {"max": how many files may match, "bytes": cap of each}."""
+    frozen: tuple[str, ...]
+    """Files of the tree that no patch may change: all that evaluate.py is started beside."""
+    masked: tuple[str, ...] = ()
+    """Paths below a folder of installed packages that hold hidden data: unreadable behind a wall."""
+    cuts: int = 0
+    """Cuts of the leak audit that evaluate.py is asked for; 0: it is not asked."""
+    checkpoint: str | None = None
+    """Folder with outputs of an earlier job, to be scored again instead of training."""
+    checkpoint_hashes: dict[str, str] = field(default_factory=dict)
+    """Name -> sha256 that these outputs must have."""
+    memory_bytes: int = 8 << 30
+    """Most memory of all processes together."""
+    scratch_bytes: int = 1 << 30
+    """Most that temporary files, and shared memory, may hold."""
+    processes: int = 256
+    """Most processes and threads at once."""
+    gpus: tuple[int, ...] = ()
+    """Numbers of the GPUs that the job was given."""
     log_bytes: int = 1 << 20
     """Log kept on disk: head and tail with a marker between."""
     sandbox: str = "none"
@@ -74,8 +92,12 @@ class JobSpec:
         known = {one.name for one in fields(cls)}
         if not isinstance(values, dict) or not set(values) <= known:
             raise ValueError(f"spec.json: found {values!r}, expected an object with {known}")
+        fields_of: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
         try:
-            return cls(**values)
+            return cls(**fields_of)
         except TypeError as error:
             raise ValueError(f"spec.json: {error}; write it with JobSpec.to_json") from error
 

@@ -10,7 +10,7 @@ import os
 from launchers import folder as names
 from launchers.process_table import LINUX, Process, below, boot_id, process_table
 from launchers.process_tree import kill_outright
-from launchers.sandbox import RUN_MARKER
+from launchers.sandbox.environment import RUN_MARKER
 
 
 def kill_leftovers(run: str) -> int:

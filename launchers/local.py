@@ -21,7 +21,8 @@ from launchers.leftovers import kill_leftovers
 from launchers.nursery import Nursery
 from launchers.process_table import read_process
 from launchers.record import cancellation, new_record, record_bytes
-from launchers.sandbox import passed_environment, sandbox_level
+from launchers.sandbox.environment import passed_environment
+from launchers.sandbox.levels import at_least, sandbox_level
 from launchers.tree import lay_tree
 
 RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -51,8 +52,8 @@ class LocalLauncher:
     def submit(self, spec: JobSpec, files: Mapping[str, bytes]) -> None:
         """Starts the job, or adopts the live or done one of the same `run_id`.
 
-        A job that is lost, or whose result says nothing of the work (cancelled, infrastructure),
-        is started anew: what a dead supervisor left alive is killed first, the earlier events are
+        A job that is lost, whose result says nothing of the work (cancelled, infrastructure), or
+        that ran at a weaker sandbox level is started anew: what a dead supervisor left alive is killed first, the earlier events are
         kept as events.lost-N.jsonl.
 
         Args:
@@ -192,12 +193,12 @@ class LocalLauncher:
 
     def _restart_if_unsettled(self, run: Path, spec: JobSpec, files: Mapping[str, bytes]) -> None:
         """Starts a job anew that is lost or whose result says nothing; leaves any other alone."""
-        if _is_settled(run):
+        if _is_settled(run, spec):
             return
         lock = names.take_lock(str(run), create=True, wait_seconds=LOCK_PATIENCE_SECONDS)
         if lock is None:
             return
-        if _is_settled(run):
+        if _is_settled(run, spec):
             os.close(lock)
             return
         kill_leftovers(str(run))
@@ -254,10 +255,12 @@ def _lay_job(run: Path, spec: JobSpec, files: Mapping[str, bytes]) -> None:
     lay_tree(str(run / names.ENV), files)
 
 
-def _is_settled(run: Path) -> bool:
-    """Whether the job has a result that says something of the work."""
+def _is_settled(run: Path, spec: JobSpec) -> bool:
+    """Whether the job has a result that says something of the work, behind no weaker a wall."""
     result = names.read_result(str(run))
-    return result is not None and not says_nothing(result)
+    if result is None or says_nothing(result):
+        return False
+    return at_least(result.get("sandbox_level", ""), spec.sandbox)
 
 
 def _set_aside(run: Path) -> None:
@@ -265,7 +268,7 @@ def _set_aside(run: Path) -> None:
     number = len(list(run.glob("events.lost-*.jsonl"))) + 1
     if (run / names.EVENTS).exists():
         (run / names.EVENTS).rename(run / f"events.lost-{number}.jsonl")
-    for name in (names.ENV, names.OUT, names.WORK):
+    for name in (names.ENV, names.JUDGE, names.OUT, names.WORK):
         names.remove_tree(str(run / name))
     partial = f"{names.RESULT}.partial"
     for name in (names.RESULT, names.LOG, names.PROCESSES, names.RESERVE, partial):

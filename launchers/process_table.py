@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 LINUX = sys.platform.startswith("linux")
 TICKS = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -32,6 +33,8 @@ class Process(NamedTuple):
     waited_seconds: float
     """That of its dead children which it waited for."""
     zombie: bool
+    memory_bytes: int = 0
+    """Resident, pages shared with others included."""
 
 
 def prctl(option: int, value: int) -> None:
@@ -85,7 +88,17 @@ def read_process(pid: int) -> Process | None:
         cpu_seconds=(int(fields[11]) + int(fields[12])) / TICKS,
         waited_seconds=(int(fields[13]) + int(fields[14])) / TICKS,
         zombie=fields[0] in (b"Z", b"X"),
+        memory_bytes=int(fields[21]) * PAGE_BYTES,
     )
+
+
+def proportional_bytes(pid: int) -> int:
+    """Memory of one process, each shared page divided among those that share it; 0 when gone."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            return sum(int(line.split()[1]) << 10 for line in file if line.startswith(b"Pss:"))
+    except OSError:
+        return 0
 
 
 def process_table() -> list[Process]:
@@ -100,11 +113,11 @@ def _ps_table() -> list[Process]:
     """The table as `ps` prints it, for systems without /proc."""
     import subprocess
 
-    command = ["ps", "-axo", "pid=,ppid=,pgid=,stat=,time=,lstart="]
+    command = ["ps", "-axo", "pid=,ppid=,pgid=,stat=,time=,rss=,lstart="]
     text = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     rows = []
     for line in text.splitlines():
-        pid, parent, group, state, used, *started = line.split()
+        pid, parent, group, state, used, resident, *started = line.split()
         born = int(time.mktime(time.strptime(" ".join(started), "%a %b %d %H:%M:%S %Y")))
         row = Process(
             pid=int(pid),
@@ -114,6 +127,7 @@ def _ps_table() -> list[Process]:
             cpu_seconds=_clock_seconds(used),
             waited_seconds=0.0,
             zombie=state[:1] == "Z",
+            memory_bytes=int(resident) << 10,
         )
         rows.append(row)
     return rows

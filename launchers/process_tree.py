@@ -11,7 +11,14 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 
-from launchers.process_table import LINUX, Process, below, descendants, process_table
+from launchers.process_table import (
+    LINUX,
+    Process,
+    below,
+    descendants,
+    process_table,
+    proportional_bytes,
+)
 
 KILL_PATIENCE_SECONDS = 10.0
 """How long a killed process may take to go; only an uninterruptible system call takes this long."""
@@ -58,6 +65,25 @@ class ProcessTree:
         waited = waited_cpu_seconds() - self._waited_before
         living = sum(row.cpu_seconds + row.waited_seconds for row in self._live if not row.zombie)
         return max(waited + living, sum(self._seen.values()))
+
+    def count(self) -> int:
+        """How many processes were alive at the last look."""
+        return len(self.pids())
+
+    def pids(self) -> list[int]:
+        """Processes alive at the last look, parents before children."""
+        return [row.pid for row in self._live if not row.zombie]
+
+    def memory_bytes(self, *, above: int) -> int:
+        """Memory at the last look; shared pages are counted once where it looks like too much.
+
+        Args:
+            above: where the cheap sum, which counts shared pages for each process, is not enough.
+        """
+        resident = sum(row.memory_bytes for row in self._live)
+        if resident <= above or not LINUX:
+            return resident
+        return sum(proportional_bytes(row.pid) for row in self._live)
 
     def kill(self) -> bool:
         """Ends every process of the tree.

@@ -3,7 +3,8 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from launchers.sandbox import Level
+from launchers.quote import visible
+from launchers.sandbox.levels import Level
 
 if TYPE_CHECKING:
     from launchers.job import JobSpec
@@ -52,8 +53,8 @@ def new_record(spec: "JobSpec", level: Level) -> dict[str, Any]:
 
 
 def failure(blame: str, reason: str) -> dict[str, Any]:
-    """What a failure puts into the record."""
-    return {"status": "failed", "blame": blame, "reason": reason[:REASON_CHARACTERS]}
+    """What a failure puts into the record; what a job printed into the reason is made visible."""
+    return {"status": "failed", "blame": blame, "reason": visible(reason)[:REASON_CHARACTERS]}
 
 
 def cancellation(reason: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from launchers.folder import Disk
+from launchers.limits import Limits
 from launchers.log import BoundedLog
 from launchers.process_table import LINUX, die_with_parent
 from launchers.process_tree import ProcessTree
@@ -39,6 +40,8 @@ class Ending(Enum):
     """Its wall clock ran out."""
     CPU_LIMIT = "cpu_limit"
     """Its process tree used up the CPU time."""
+    LIMIT = "limit"
+    """It exceeded another limit."""
     CANCELLED = "cancelled"
     """The supervisor was told to stop."""
 
@@ -54,6 +57,8 @@ class StepEnd(NamedTuple):
     """Of its whole process tree."""
     survivors: bool
     """Whether something could not be killed."""
+    excess: str | None
+    """What it exceeded, where it ended so."""
 
 
 class StartError(Exception):
@@ -91,6 +96,7 @@ class Step:
         disk: Disk,
         tree: ProcessTree,
         heartbeat: Callable[[float], None],
+        limits: Limits,
     ) -> None:
         """Prepares a step.
 
@@ -100,12 +106,15 @@ class Step:
             disk: is asked about free space at every look.
             tree: the processes of this step.
             heartbeat: called every few seconds with the CPU seconds so far.
+            limits: what it may not exceed.
         """
         self._interrupts = interrupts
         self._log = log
         self._disk = disk
         self._tree = tree
         self._heartbeat = heartbeat
+        self._limits = limits
+        self._excess: str | None = None
         self._exit_code: int | None = None
         self._output = -1
         self._pid = -1
@@ -118,6 +127,7 @@ class Step:
         environment: Mapping[str, str],
         wall_seconds: float,
         cpu_seconds: float | None = None,
+        begun: Callable[[int], None] | None = None,
     ) -> StepEnd:
         """Runs the program; when this returns, nothing that it started is alive.
 
@@ -127,9 +137,10 @@ class Step:
             environment: all of its process environment.
             wall_seconds: when it is killed.
             cpu_seconds: CPU time of its tree at which it is killed; None for no limit.
+            begun: called once with the process id, before anything is waited for.
 
         Raises:
-            StartError: the program or the folder is not there.
+            StartError: the program or the folder is not there, or `begun` said so.
         """
         started = time.monotonic()
         self._output, write = os.pipe()
@@ -139,18 +150,20 @@ class Step:
         finally:
             os.close(write)
         try:
+            if begun:
+                begun(self._pid)
             ending = self._watch(started, wall_seconds, cpu_seconds)
         finally:
             gone = self._tree.kill()
+            self._drain()
+            os.close(self._output)
         wall = time.monotonic() - started
-        self._drain()
-        os.close(self._output)
         self._disk.look()
         used = self._tree.cpu_seconds()
         if cpu_seconds is not None and used >= cpu_seconds and ending is not Ending.CANCELLED:
             ending = Ending.CPU_LIMIT  # also when it was over between two looks
         code = self._exit_code if ending is Ending.EXIT else None
-        return StepEnd(ending, code, wall, used, not gone)
+        return StepEnd(ending, code, wall, used, not gone, self._excess)
 
     def _watch(self, started: float, wall_seconds: float, cpu_seconds: float | None) -> Ending:
         """Waits until the program ends or a limit is reached."""
@@ -172,16 +185,23 @@ class Step:
             if now >= started + wall_seconds:
                 return Ending.DEADLINE
             if now >= look_at:
-                self._tree.look()
-                self._disk.look()
-                if cpu_seconds is not None and self._tree.cpu_seconds() >= cpu_seconds:
-                    return Ending.CPU_LIMIT
+                if (ending := self._look(cpu_seconds)) is not None:
+                    return ending
                 pause = min(pause * 1.5, LOOK_SECONDS)
                 look_at = time.monotonic() + pause
             if now >= beat_at:
                 self._heartbeat(self._tree.cpu_seconds())
                 self._log.flush()
                 beat_at = now + HEARTBEAT_SECONDS
+
+    def _look(self, cpu_seconds: float | None) -> Ending | None:
+        """Looks once at all that the program uses; gives the limit that it has reached."""
+        self._tree.look()
+        self._disk.look()
+        if cpu_seconds is not None and self._tree.cpu_seconds() >= cpu_seconds:
+            return Ending.CPU_LIMIT
+        self._excess = self._limits.excess(self._tree, self._log)
+        return Ending.LIMIT if self._excess else None
 
     def _ended(self) -> bool:
         """Waits for whatever has died; says whether the program itself is among it."""
@@ -253,6 +273,9 @@ def _become(
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if LINUX:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("1000")  # when the machine runs out of memory, the job goes first
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)

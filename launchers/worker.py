@@ -11,17 +11,29 @@ import contextlib
 import os
 import resource
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from launchers import folder as names
 from launchers.evaluation import EvaluationError, read_evaluation
 from launchers.folder import Disk, Events
-from launchers.harvest import harvest
+from launchers.harvest import Harvest, harvest
+from launchers.limits import Limits
 from launchers.log import BoundedLog
 from launchers.machine import hardware, python_version
 from launchers.process_table import Process, become_subreaper, boot_id, read_process
 from launchers.process_tree import ProcessTree
-from launchers.programs import missing_parts, report_path, score_command, train_command
+from launchers.programs import (
+    environment_of,
+    missing_parts,
+    out_bytes,
+    report_path,
+    score_command,
+    serving_view,
+    train_command,
+    training_view,
+    wall_of,
+)
 from launchers.record import (
     CancelledError,
     JobFailedError,
@@ -30,9 +42,18 @@ from launchers.record import (
     new_record,
     record_bytes,
 )
-from launchers.sandbox import UnknownLevelError, job_environment, sandbox_level
+from launchers.sandbox.bwrap import WallError
+from launchers.sandbox.levels import UnknownLevelError, sandbox_level
+from launchers.sandbox.view import View
 from launchers.step import Ending, Interrupts, StartError, Step, StepEnd
 from launchers.tree import TreeError, lay_tree, read_tree, tree_hash
+
+if TYPE_CHECKING:
+    from launchers.job import JobSpec
+
+
+PRIVATE = {"HOME": "home", "TMPDIR": "tmp"}
+"""Private folders of a step, by the variable that names them."""
 
 
 class Supervisor:
@@ -56,6 +77,8 @@ class Supervisor:
         self.processes = os.open(self._path(names.PROCESSES), flags, 0o644)
         os.write(self.processes, f"{boot_id()}\n".encode())
         self.level = sandbox_level("none")
+        self.out = -1
+        """Descriptor of the folder that training leaves its outputs in, once it has begun."""
         self.record = new_record(self.spec, self.level)
 
     def supervise(self) -> None:
@@ -79,13 +102,14 @@ class Supervisor:
     def _do(self) -> None:
         """The steps in order; a failure of one is raised."""
         files = self._checked_tree()
-        self._fresh_work()
-        raw = os.open(os.path.join(self.work, names.OUT), os.O_RDONLY | os.O_DIRECTORY)
-        self._judge_training(self._train(), raw)
-        os.close(raw)
-        self._fresh_work()
-        names.remove_tree(self._path(names.ENV))
-        lay_tree(self._path(names.ENV), files)
+        if self.spec.checkpoint is None:
+            self._judge_training(self._train())
+        else:
+            self._take_checkpoint(self.spec.checkpoint)
+        frozen = {path: files[path] for path in self.spec.frozen}
+        for folder, tree in ((names.ENV, files), (names.JUDGE, frozen)):
+            names.remove_tree(self._path(folder))
+            lay_tree(self._path(folder), tree)
         self._score()
 
     def _checked_tree(self) -> dict[str, bytes]:
@@ -105,6 +129,7 @@ class Supervisor:
                 "setup", f"env/: found the tree {found}, expected {self.spec.tree}; submit again"
             )
         lacking = missing_parts(self.spec, files)
+        lacking += [path for path in self.spec.frozen if path not in files]
         if lacking:
             raise JobFailedError(
                 "setup",
@@ -115,15 +140,25 @@ class Supervisor:
 
     def _train(self) -> StepEnd:
         """Trains, and notes what it took."""
-        command = train_command(self.spec, self.run, self.level)
-        end = self._step(command, self.spec.budget_seconds, self.spec.cpu_limit_seconds)
+        view = training_view(self.spec, self.run)
+        end = self._step(
+            view,
+            train_command,
+            folder=names.ENV,
+            wall_seconds=self.spec.budget_seconds,
+            cpu_seconds=self.spec.cpu_limit_seconds,
+            begun=lambda pid: self._keep_out(wall_of(self.spec).open_out(view, pid)),
+        )
         self.record["wall_seconds"] = round(end.wall_seconds, 4)
         self.record["cpu_seconds"] = round(end.cpu_seconds, 4)
         self.record["exit_code"] = end.exit_code
         self.events.append("trained", ending=end.ending.value, exit_code=end.exit_code)
         return end
 
-    def _judge_training(self, end: StepEnd, raw: int) -> None:
+    def _keep_out(self, descriptor: int) -> None:
+        self.out = descriptor
+
+    def _judge_training(self, end: StepEnd) -> None:
         """Harvests what training left and decides whether that can be scored.
 
         Raises:
@@ -137,12 +172,9 @@ class Supervisor:
                 f"train.py: used {end.cpu_seconds:.1f} s of CPU time in its process tree, "
                 f"killed at {self.spec.cpu_limit_seconds:g} s; make the idea cheaper",
             )
-        names.remove_tree(self._path(names.OUT))
-        os.mkdir(self._path(names.OUT))
-        found = harvest(raw, self._path(names.OUT), self.spec.outputs)
-        self.record["outputs"] = found.outputs
-        self.record["refused_outputs"] = found.refused
-        self.events.append("harvested", outputs=sorted(found.outputs), missing=found.missing)
+        if end.ending is Ending.LIMIT:
+            raise JobFailedError("train", f"train.py: {end.excess}; it was killed")
+        found = self._harvest(self.out)
         if found.complete:
             if end.ending is Ending.DEADLINE:
                 self.events.append("deadline", budget_seconds=self.spec.budget_seconds)
@@ -158,6 +190,36 @@ class Supervisor:
             )
         raise JobFailedError("train", f"train.py: {exit_words(end.exit_code)}; {why}")
 
+    def _harvest(self, source: int) -> Harvest:
+        """Copies the declared outputs out of a folder and notes them; closes its descriptor."""
+        names.remove_tree(self._path(names.OUT))
+        os.mkdir(self._path(names.OUT))
+        try:
+            found = harvest(source, self._path(names.OUT), self.spec.outputs)
+        finally:
+            os.close(source)
+        self.record["outputs"] = found.outputs
+        self.record["refused_outputs"] = found.refused
+        self.events.append("harvested", outputs=sorted(found.outputs), missing=found.missing)
+        return found
+
+    def _take_checkpoint(self, folder: str) -> None:
+        """Takes the outputs of an earlier job, which must be those that it was scored for.
+
+        Raises:
+            JobFailedError: they are gone or others.
+        """
+        try:
+            found = self._harvest(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
+        except FileNotFoundError as error:
+            raise JobFailedError("infrastructure", f"{folder}: the outputs are gone") from error
+        hashes = {name: output["sha256"] for name, output in found.outputs.items()}
+        if hashes != self.spec.checkpoint_hashes:
+            raise JobFailedError(
+                "infrastructure",
+                f"{folder}: found outputs {hashes}, expected {self.spec.checkpoint_hashes}",
+            )
+
     def _score(self) -> None:
         """Has evaluate.py score the harvested outputs.
 
@@ -165,8 +227,13 @@ class Supervisor:
             JobFailedError: there is no value.
             CancelledError: the job was to stop.
         """
-        command = score_command(self.spec, self.run, self.level)
-        end = self._step(command, self.spec.score_seconds, None)
+        view = serving_view(self.spec, self.run)
+        end = self._step(
+            view,
+            lambda spec, view: score_command(spec, self.run, view),
+            folder=names.JUDGE,
+            wall_seconds=self.spec.score_seconds,
+        )
         self.record["score_wall_seconds"] = round(end.wall_seconds, 4)
         self.record["score_cpu_seconds"] = round(end.cpu_seconds, 4)
         self._check_end(end)
@@ -174,11 +241,13 @@ class Supervisor:
             raise JobFailedError(
                 "timeout", f"evaluate.py: killed after {self.spec.score_seconds:g} s of scoring"
             )
+        if end.ending is Ending.LIMIT:
+            raise JobFailedError("evaluate", f"serve.py: {end.excess}; it was killed")
         if end.exit_code != 0:
             raise JobFailedError("infrastructure", f"evaluate.py: {exit_words(end.exit_code)}")
-        self._keep_evaluation()
+        self._keep_evaluation(view)
 
-    def _keep_evaluation(self) -> None:
+    def _keep_evaluation(self, view: View) -> None:
         """Puts the report of evaluate.py into the record.
 
         Raises:
@@ -190,35 +259,59 @@ class Supervisor:
             raise JobFailedError("infrastructure", str(error)) from error
         self.record["evaluation"] = evaluation
         self.events.append("scored", value=evaluation["value"], blame=evaluation["blame"])
+        if evaluation["blame"] == "evaluate" and wall_of(self.spec).failed(view):
+            raise JobFailedError("infrastructure", "the sandbox of serve.py could not be put up")
         if evaluation["value"] is None:
             raise JobFailedError(evaluation["blame"], evaluation["reason"])
 
-    def _step(self, command: list[str], wall_seconds: float, cpu_seconds: float | None) -> StepEnd:
-        """Runs one program of the environment in env/."""
+    def _step(
+        self,
+        view: View,
+        build: Callable[["JobSpec", View], list[str]],
+        *,
+        folder: str,
+        wall_seconds: float,
+        cpu_seconds: float | None = None,
+        begun: Callable[[int], None] | None = None,
+    ) -> StepEnd:
+        """Runs one program of the environment, in fresh private folders."""
+        self._fresh_work()
         step = Step(
             interrupts=self.interrupts,
             log=self.log,
             disk=self.disk,
             tree=ProcessTree(self._remember),
             heartbeat=lambda used: self.events.append("heartbeat", cpu_seconds=round(used, 2)),
+            limits=self._limits(),
         )
-        environment = job_environment(
-            os.environ,
-            run=self.run,
-            home=os.path.join(self.work, "home"),
-            temporary=os.path.join(self.work, "tmp"),
-            threads=self.spec.threads,
-        )
+        private = {name: os.path.join(self.work, inner) for name, inner in PRIVATE.items()}
         try:
+            wall_of(self.spec).prepare(view)
             return step.run(
-                command,
-                folder=self._path(names.ENV),
-                environment=environment,
+                build(self.spec, view),
+                folder=self._path(folder),
+                environment=environment_of(self.spec, self.run) | private,
                 wall_seconds=wall_seconds,
                 cpu_seconds=cpu_seconds,
+                begun=begun,
             )
         except StartError as error:
             raise JobFailedError("setup", str(error)) from error
+        except WallError as error:
+            said = self.log.tail(500).strip()
+            raise JobFailedError(
+                "infrastructure", f"sandbox {self.level.name}: {error}: {said}"
+            ) from error
+
+    def _limits(self) -> Limits:
+        """What a step may not exceed; the disk is watched where the wall does not limit it."""
+        watched = self.level.name == "landlock"
+        return Limits(
+            memory_bytes=self.spec.memory_bytes,
+            processes=self.spec.processes,
+            folder=self.work if watched else None,
+            folder_bytes=out_bytes(self.spec) + self.spec.scratch_bytes,
+        )
 
     def _check_end(self, end: StepEnd) -> None:
         """Raises if the step was cancelled or left something alive."""
@@ -230,7 +323,7 @@ class Supervisor:
     def _fresh_work(self) -> None:
         """Gives the next step empty private folders, which no earlier one had a handle to."""
         names.remove_tree(self.work)
-        for inner in ("home", "tmp", names.OUT):
+        for inner in (*PRIVATE.values(), names.OUT):
             os.makedirs(os.path.join(self.work, inner), mode=0o700)
 
     def _remember(self, process: Process) -> None:
@@ -250,6 +343,7 @@ class Supervisor:
         self.record["log_bytes"] = self.log.total
         with contextlib.suppress(OSError):  # rubbish that stays must not cost the result
             names.remove_tree(self.work)
+            names.remove_tree(self._path(names.JUDGE))
         names.remove_file(self._path(names.RESERVE))
         names.remove_empty(self._path(names.SUPERVISOR_LOG))
         self.log.close()
@@ -285,6 +379,7 @@ def main(arguments: list[str]) -> int:
     os.set_inheritable(lock, False)
     os.closerange(3, lock)
     os.closerange(lock + 1, os.sysconf("SC_OPEN_MAX"))
+    os.umask(0o022)  # behind some walls the job is another user, who must read its tree
     interrupts = Interrupts()
     become_subreaper()
     myself: Any = read_process(os.getpid())

@@ -6,6 +6,7 @@
 import functools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -78,6 +79,10 @@ def wait_until(true, *, seconds: float = PATIENCE_SECONDS) -> None:
         time.sleep(0.005)
 
 
+EDITABLE = re.compile(r"train\.py$|model/.*\.py$")
+"""The files of the small environment that a patch may change."""
+
+
 class Jobs:
     """Makes and runs jobs of the small environment under one folder."""
 
@@ -104,6 +109,7 @@ class Jobs:
             "cpu_limit_seconds": None,
             "threads": 1,
             "outputs": {"weights.json": {"max": 1, "bytes": 65536}},
+            "frozen": tuple(path for path in files if not EDITABLE.match(path)),
         }
         return JobSpec(**(spec | changes)), files
 

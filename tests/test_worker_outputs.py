@@ -289,8 +289,8 @@ def test_another_tree_than_asked_for_is_not_trained(jobs):
     ("change", "words"),
     [
         ({"data": "/nowhere"}, "hidden/"),
-        ({"python": "/nowhere/python"}, "cannot be started"),
-        ({"sandbox": "bwrap"}, "level 'bwrap'"),
+        ({"python": "/nowhere/python"}, "/nowhere/python not found"),
+        ({"sandbox": "moat"}, "level 'moat'"),
     ],
 )
 def test_what_is_missing_before_training_is_blamed_on_setup(jobs, change, words):

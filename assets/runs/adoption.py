@@ -7,9 +7,7 @@ from collections.abc import Collection
 
 from assets.stage import Context
 from lake.tables import Blame, Run, RunStatus
-
-LEVELS = ("none", "landlock", "bwrap")
-"""Sandbox levels, weakest first."""
+from launchers.sandbox.levels import at_least
 
 
 def may_stand_in(status: str, blame: str | None, deterministic: bool) -> bool:
@@ -27,7 +25,7 @@ def is_adoptable(run: Run, *, evaluator: str, level: str, deterministic: bool) -
     """Whether a row of the lake may stand in: same evaluator, same or a stronger sandbox level."""
     if run.reused_from is not None or run.versions.get("evaluator") != evaluator:
         return False
-    if run.sandbox_level not in LEVELS or LEVELS.index(run.sandbox_level) < LEVELS.index(level):
+    if not at_least(run.sandbox_level or "", level):
         return False
     return may_stand_in(run.status, run.blame, deterministic)
 

@@ -7,7 +7,6 @@ counts, so that a search killed at any moment goes on where it stood.
 
 import json
 import statistics
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assets.errors import Interrupted, MachineError
+from assets.job_spec import job_spec
 from assets.monitor import JobsProgress, StopLevel
 from assets.runs.adoption import may_stand_in
 from assets.runs.facts import Facts
@@ -22,6 +22,7 @@ from assets.runs.plan import Job
 from assets.stage import Context
 from lake.tables import IdeaKind, Run, RunEventKind, RunStatus
 from launchers import JobPhase, JobSpec, says_nothing
+from launchers.sandbox.levels import at_least
 
 POLL_SECONDS = 0.02
 REPORT_SECONDS = 1.0
@@ -30,6 +31,7 @@ KILL_LIMIT = 3.0
 MAX_RESTARTS = 1
 """Times that a job is started again whose outcome says nothing: lost, infrastructure, cancelled."""
 LOST = {"status": "failed", "blame": "infrastructure", "reason": "the supervisor died"}
+WEAK = LOST | {"reason": "it ran at a weaker sandbox level than is wanted now"}
 STOPPED = (
     "stopped on your word: what had ended is kept, and `varve search` goes on where this stopped"
 )
@@ -96,7 +98,7 @@ class Dispatch:
         """Sort the jobs: known outcomes, then jobs that this attempt had started, then the rest."""
         for job in self.jobs:
             result = self._facts.result(job)
-            if result is not None:
+            if result is not None and not self._is_weak(result):
                 self._keep(job, self._facts.source(job) or job.run_id, result)
             elif job.run_key in finished:
                 source = finished[job.run_key]
@@ -151,8 +153,14 @@ class Dispatch:
                 continue
             ended += 1
             del self._live[run_id]
-            self._end(job, run_id, state.result or LOST)
+            result = state.result or LOST
+            self._end(job, run_id, WEAK if self._is_weak(result) else result)
         return ended
+
+    def _is_weak(self, result: Mapping[str, Any]) -> bool:
+        """Whether a job that says something ran behind a weaker wall than is wanted now."""
+        level = result.get("sandbox_level", "")
+        return not says_nothing(result) and not at_least(level, self.context.sandbox_level)
 
     def _end(self, job: Job, run_id: str, result: Mapping[str, Any]) -> None:
         shared = self._may_stand_in(result)
@@ -217,21 +225,13 @@ class Dispatch:
         )
 
     def _spec(self, job: Job) -> JobSpec:
-        profile = self.context.profile
-        return JobSpec(
+        return job_spec(
+            self.context,
             run_id=job.run_id,
             run_key=job.run_key,
             tree=job.patch.tree or "",
-            profile=self.context.settings.profile,
             seed=job.seed,
-            python=sys.executable,
-            data=str(self.context.data.path),
-            budget_seconds=profile.budget_seconds,
-            score_seconds=profile.score_seconds,
             cpu_limit_seconds=self._cpu_limit(),
-            threads=profile.threads,
-            outputs={name: rule.model_dump() for name, rule in profile.outputs.items()},
-            sandbox=self.context.sandbox_level,
         )
 
     def _cpu_limit(self) -> float | None:

@@ -1,0 +1,9 @@
+"""The wall between a job and its machine.
+
+levels       how strong a wall is, and what each does not hold against
+view         what one program may see and use
+walls        how a program is put behind the wall of a level
+bwrap, landlock, confine, seccomp, interpreter   how that is done
+preflight    which levels this machine really has, and what would give the next better one
+environment  the process environment: an allow-list at every level
+"""

@@ -1,0 +1,264 @@
+"""The level `bwrap`: bubblewrap shows a program an almost empty machine.
+
+Allowed are the system's libraries, the interpreter, the environment's tree and what the view names,
+all read only. There is no network, no other process, no key, and nothing outside that can be
+written: `out`, temporary files and shared memory are file systems in memory of a fixed size.
+
+Process 1 of the process namespace is a shell that starts the program and ends with it, so that the
+kernel has ended everything that the program started before anyone learns that it has ended. As an
+ordinary user a user namespace gives the rights to do all this; as root there is none, since limits
+on processes do not bind real root, and the program is given a user id of its own instead. The shell
+keeps root's, as only that lets the death of bubblewrap, which has no rights left, end it.
+
+No word of the command is `--`, which argument parsers of an environment would take for their own.
+A small shell in front opens files under fixed numbers, because a command line is all that
+evaluate.py is given to start a server with. Where the results are wanted, process 1 first waits until
+the supervisor has opened the folder through /proc: what the descriptor holds outlives the namespace
+and is read when nobody is left to change it.
+"""
+
+import os
+import resource
+import shlex
+import stat
+import time
+from collections.abc import Iterable, Sequence
+
+from launchers.sandbox import seccomp
+from launchers.sandbox.environment import DEFAULT_PATH
+from launchers.sandbox.interpreter import SYSTEM, SYSTEM_EXTRAS, Interpreter, find_interpreter
+from launchers.sandbox.view import ENV, OUT, View
+
+ROOM = "/varve"
+HOME = "/tmp/home"  # inside the namespace
+GATE, STATUS, FILTER = "gate", "status", "filter"
+"""Files of the wall: the supervisor's word to begin, what bubblewrap reports, the call filter."""
+GATE_FD, STATUS_FD, FILTER_FD = 7, 8, 9
+OPEN_FILES = 4096
+FIRST_UID, UIDS = 61000, 184
+"""User ids that no distribution hands out (systemd's "unused" range)."""
+SYS = ("/sys/devices/system",)
+IN_MEMORY = ("/dev/shm", "/tmp")
+ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
+LINKED = ("bin", "sbin", "lib", "lib32", "lib64")
+GPU_DEVICES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-caps")
+ENTER_SECONDS = 30.0
+"""How long bubblewrap may take until the program can begin."""
+
+
+class WallError(OSError):
+    """The wall could not be put up; says nothing of the program."""
+
+
+def find_program(name: str) -> str | None:
+    """The path of a program, or None; `shutil` costs 4 ms to import."""
+    folders = os.environ.get("PATH", "").split(":")
+    for folder in (*folders, "/usr/bin", "/bin", "/usr/sbin", "/sbin"):
+        path = os.path.join(folder, name)
+        if os.path.isabs(folder) and os.access(path, os.X_OK) and os.path.isfile(path):
+            return path
+    return None
+
+
+class Bubblewrap:
+    """Puts programs behind bubblewrap."""
+
+    def path(self, view: View, name: str) -> str:
+        """How the program calls a folder of its view."""
+        del view
+        return f"{ROOM}/{name}"
+
+    def prepare(self, view: View) -> None:
+        """Writes the files that the wall needs."""
+        os.makedirs(view.wall, exist_ok=True)
+        with open(os.path.join(view.wall, FILTER), "wb") as file:
+            file.write(seccomp.program(machine=os.uname().machine, sockets=True))
+        open(os.path.join(view.wall, STATUS), "wb").close()
+        if view.out_bytes:
+            os.mkfifo(os.path.join(view.wall, GATE))
+
+    def command(self, view: View, command: Sequence[str]) -> list[str]:
+        """The command line that runs `command` behind the wall.
+
+        Raises:
+            WallError: a program that it takes is not on this machine.
+        """
+        opened = [(STATUS_FD, ">>", STATUS), (FILTER_FD, "<", FILTER)]
+        if view.out_bytes:
+            opened.append((GATE_FD, "<>", GATE))
+        files = [
+            f"{number}{how}{shlex.quote(os.path.join(view.wall, name))}"
+            for number, how, name in opened
+        ]
+        outer = ["/bin/sh", "-c", " ".join(['exec "$@"', *files]), "varve"]
+        wait = f"read -r go <&{GATE_FD}; exec {GATE_FD}<&-; " if view.out_bytes else ""
+        inner = ["/bin/sh", "-c", f'{wait}"$@"; exit $?', "varve"]
+        inner += [_needed("prlimit"), *_limits(view), *_user(), *command]
+        return [*outer, _needed("bwrap"), *arguments(view), *inner]
+
+    def open_out(self, view: View, pid: int) -> int:
+        """Opens the program's `out` and lets the program begin.
+
+        Args:
+            view: of the program.
+            pid: process id of the command that was started.
+
+        Returns:
+            A descriptor of the folder, which keeps its content alive.
+
+        Raises:
+            WallError: the program did not come to its beginning.
+        """
+        gate = os.open(os.path.join(view.wall, GATE), os.O_RDWR)
+        give_up = time.monotonic() + ENTER_SECONDS
+        try:
+            while (out := _open_inside(pid)) is None:
+                if _has_ended(pid) or time.monotonic() > give_up:
+                    raise WallError("bubblewrap did not come to the beginning of the program")
+                time.sleep(0.001)
+            os.write(gate, b"go\n")
+            return out
+        finally:
+            os.close(gate)
+
+    def failed(self, view: View) -> bool:
+        """Whether some start of bubblewrap so far never came to run its program."""
+        with open(os.path.join(view.wall, STATUS), encoding="utf-8") as file:
+            reports = file.read()
+        return reports.count('"child-pid"') > reports.count('"exit-code"')
+
+
+def arguments(view: View) -> list[str]:
+    """The arguments of bubblewrap itself."""
+    interpreter = find_interpreter(view.python)
+    return [
+        *_namespaces(),
+        *("--seccomp", str(FILTER_FD), "--json-status-fd", str(STATUS_FD)),
+        *_variables(view),
+        *_parents([f"{ROOM}/{ENV}", *SYSTEM, *SYSTEM_EXTRAS, *ETC, *SYS, *interpreter.folders]),
+        *_system(),
+        *("--proc", "/proc", "--dev", "/dev"),
+        *_gpus(view),
+        *(word for folder in IN_MEMORY for word in _memory(folder, view.scratch_bytes)),
+        *("--perms", "0777", "--dir", HOME),
+        *_python(view, interpreter),
+        *("--ro-bind", view.folder, f"{ROOM}/{ENV}"),
+        *(
+            word
+            for name, at in view.readable.items()
+            for word in ("--ro-bind", at, f"{ROOM}/{name}")
+        ),
+        *(_memory(f"{ROOM}/{OUT}", view.out_bytes) if view.out_bytes else ()),
+        *("--remount-ro", "/", "--chdir", f"{ROOM}/{ENV}"),
+    ]
+
+
+def _namespaces() -> list[str]:
+    words = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
+    words += ["--unshare-cgroup-try", "--as-pid-1", "--die-with-parent", "--new-session"]
+    words += ["--hostname", "varve", "--cap-drop", "ALL"]
+    if os.geteuid() == 0:
+        return [*words, "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    return ["--unshare-user", "--uid", "1000", "--gid", "1000", *words]
+
+
+def _user() -> list[str]:
+    """As root: takes a user id of its own, with which every capability goes."""
+    if os.geteuid() != 0:
+        return []
+    uid = str(FIRST_UID + os.getpid() % UIDS)
+    drop = ["--reuid", uid, "--regid", uid, "--clear-groups", "--inh-caps=-all"]
+    return [_needed("setpriv"), *drop]
+
+
+def _limits(view: View) -> list[str]:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
+    return [f"--nproc={view.processes}", f"--nofile={files}", "--core=0"]
+
+
+def _variables(view: View) -> list[str]:
+    words = ["--clearenv"]
+    own = {"HOME": HOME, "TMPDIR": "/tmp", "PATH": DEFAULT_PATH}
+    for name, value in {**view.environment, **own}.items():
+        words += ["--setenv", name, value]
+    return words
+
+
+def _system() -> list[str]:
+    words = []
+    for folder in (*SYSTEM, *SYSTEM_EXTRAS):
+        if os.path.isdir(folder) and not os.path.islink(folder):
+            words += ["--ro-bind", folder, folder]
+    for name in LINKED:
+        if os.path.islink(f"/{name}"):
+            words += ["--symlink", os.readlink(f"/{name}"), f"/{name}"]
+        elif os.path.isdir(f"/{name}"):
+            words += ["--ro-bind", f"/{name}", f"/{name}"]
+    for path in (*ETC, *SYS):
+        words += ["--ro-bind-try", path, path]
+    return words
+
+
+def _parents(paths: Iterable[str]) -> list[str]:
+    """Makes the folders above mounts enterable for everybody; bubblewrap would not."""
+    above: dict[str, None] = {}
+    for path in paths:
+        parts = path.split("/")
+        above |= dict.fromkeys("/".join(parts[:end]) for end in range(2, len(parts)))
+    return [word for folder in above for word in ("--perms", "0755", "--dir", folder)]
+
+
+def _python(view: View, interpreter: Interpreter) -> list[str]:
+    """The interpreter's folders, without other packages and without what is masked."""
+    words = []
+    for folder in interpreter.folders:
+        words += ["--ro-bind", folder, folder]
+    masked = [
+        os.path.join(packages, path) for packages in interpreter.packages for path in view.masked
+    ]
+    for folder in (*interpreter.unused, *masked):
+        if os.path.isdir(folder):
+            words += ["--size", "4096", "--perms", "0555", "--tmpfs", folder]
+            words += ["--remount-ro", folder]
+    return words
+
+
+def _memory(folder: str, size: int) -> list[str]:
+    """A file system in memory that holds at most `size` bytes."""
+    return ["--size", str(size), "--perms", "1777", "--tmpfs", folder]
+
+
+def _gpus(view: View) -> list[str]:
+    names = [f"nvidia{number}" for number in view.gpus]
+    names += GPU_DEVICES if names else ()
+    return [word for name in names for word in ("--dev-bind-try", f"/dev/{name}", f"/dev/{name}")]
+
+
+def _needed(name: str) -> str:
+    found = find_program(name)
+    if found is None:
+        raise WallError(f"{name}: not found on this machine; `varve doctor` says what to install")
+    return found
+
+
+def _open_inside(pid: int) -> int | None:
+    """The folder `out` of the namespace that bubblewrap `pid` made; None while it is not there."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            child = file.read().split()[0]
+        inside = f"/proc/{child}/root"
+        if os.path.samestat(os.stat(inside), os.stat("/")):
+            return None
+        found = os.open(f"{inside}{ROOM}/{OUT}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except (OSError, IndexError):
+        return None
+    if not stat.S_ISDIR(os.fstat(found).st_mode):
+        os.close(found)
+        return None
+    return found
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a child of this process has ended; it is not waited for."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

@@ -1,0 +1,76 @@
+"""How strong the wall between a job and its machine is, and what each wall does not hold against."""
+
+from typing import NamedTuple
+
+
+class Level(NamedTuple):
+    """How strong the wall is."""
+
+    name: str
+    """As asked for in a specification."""
+    gaps: tuple[str, ...]
+    """What it does not hold against, recorded with every run."""
+
+
+LEVELS = {
+    "none": Level(
+        name="none",
+        gaps=(
+            "files: reads and writes whatever the user may",
+            "hidden-data: can find and read the hidden shards",
+            "processes: sees and signals the user's other processes and reads their environments",
+            "network: not cut",
+            "disk: no quota",
+            "score: the server of the patched model could forge the evaluation",
+        ),
+    ),
+    "landlock": Level(
+        name="landlock",
+        gaps=(
+            "processes: sees that others exist; a fork bomb is stopped by a watch, not by a limit",
+            "files: learns names, sizes and times of files that it cannot open, masked ones too",
+            "files: modes and times cannot be changed, though the calls say so",
+            "memory: the limit is a watch that looks every tenth of a second",
+            "disk: the quota is a watch that looks every tenth of a second",
+            "semaphores: none, so that torch's data-loader workers and multiprocessing's queues and "
+            "pools fail; use num_workers=0",
+            "sockets: none but connected pairs",
+            "proc: child processes cannot read their own /proc/self",
+            "compile: torch.compile reads every file of torch and fails where some are masked, "
+            "unless TORCHINDUCTOR_FORCE_DISABLE_CACHES=1",
+            "kernel: shared with the machine; a hole in it is a hole in the wall",
+        ),
+    ),
+    "bwrap": Level(
+        name="bwrap",
+        gaps=(
+            "memory: the limit is a watch that looks every tenth of a second",
+            "kernel: shared with the machine; a hole in it is a hole in the wall",
+        ),
+    ),
+}
+"""By name, weakest first."""
+
+
+class UnknownLevelError(ValueError):
+    """A level was asked for that this version does not have."""
+
+
+def sandbox_level(name: str) -> Level:
+    """The level of that name.
+
+    Raises:
+        UnknownLevelError: there is none; it is never replaced by a weaker one.
+    """
+    if name not in LEVELS:
+        raise UnknownLevelError(
+            f"sandbox: found the level {name!r}, expected one of {list(LEVELS)}; "
+            "set `sandbox:` in the campaign to one of these"
+        )
+    return LEVELS[name]
+
+
+def at_least(found: str, wanted: str) -> bool:
+    """Whether a level is the wanted one or a stronger one; an unknown one never is."""
+    names = list(LEVELS)
+    return found in names and names.index(found) >= names.index(wanted)

@@ -1,0 +1,156 @@
+"""Which levels this machine really has: each is tried with the arguments that a job would have.
+
+Switches of the kernel are not read to guess whether a level works, only to say why it did not.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from typing import NamedTuple
+
+from launchers.sandbox.bwrap import find_program
+from launchers.sandbox.levels import LEVELS
+from launchers.sandbox.view import View
+from launchers.sandbox.walls import WALLS
+
+TRY_SECONDS = 30.0
+PROOF = "import os,sys; os.read(0, 1); sys.stdout.write(os.getcwd())"
+"""What is run: an interpreter that reaches its first line and can use its standard streams."""
+
+
+class Finding(NamedTuple):
+    """Whether one level works here."""
+
+    level: str
+    works: bool
+    reason: str
+    """What showed it: the words of the program that refused."""
+    remedy: str
+    """The exact command, or the change, that would make it work; empty where it works."""
+
+
+def examine(python: str = sys.executable) -> list[Finding]:
+    """Tries every level, weakest first.
+
+    Args:
+        python: interpreter that jobs would run with.
+    """
+    return [_examine(level, python) for level in LEVELS]
+
+
+def best_level(python: str = sys.executable) -> str:
+    """The strongest level that works here."""
+    return next(level for level in reversed(LEVELS) if _examine(level, python).works)
+
+
+def works(level: str, python: str = sys.executable) -> bool:
+    """Whether one level works here."""
+    return _examine(level, python).works
+
+
+def _examine(level: str, python: str) -> Finding:
+    if level == "none":
+        return Finding(level, True, "needs nothing and holds nothing", "")
+    try:
+        said = _try(level, python)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = str(error)
+    if said is None:
+        return Finding(
+            level, True, "an interpreter ran behind it with all of a job's arguments", ""
+        )
+    return Finding(level, False, said, remedy(level, said))
+
+
+def _try(level: str, python: str) -> str | None:
+    """What went wrong, or None.
+
+    Raises:
+        OSError: a part of the wall is missing.
+        subprocess.TimeoutExpired: it hung.
+    """
+    with tempfile.TemporaryDirectory(prefix="varve-wall-") as folder:
+        view = _view(folder, python)
+        wall = WALLS[level]
+        wall.prepare(view)
+        command = wall.command(view, [python, "-I", "-S", "-c", PROOF])
+        done = subprocess.run(
+            command, input=b".", capture_output=True, timeout=TRY_SECONDS, env={}, check=False
+        )
+    if done.returncode == 0 and done.stdout.decode() == wall.path(view, "env"):
+        return None
+    said = done.stderr.decode(errors="replace").strip()
+    return said or f"ended with code {done.returncode} and said nothing"
+
+
+def _view(folder: str, python: str) -> View:
+    """A view as scoring has it."""
+    os.chmod(folder, 0o755)
+    for name in ("env", "data"):
+        os.mkdir(os.path.join(folder, name))
+    return View(
+        python=python,
+        folder=os.path.join(folder, "env"),
+        readable={"data": os.path.join(folder, "data")},
+        work=None,
+        wall=os.path.join(folder, "wall"),
+        masked=(),
+        out_bytes=0,
+        scratch_bytes=1 << 20,
+        processes=64,
+        gpus=(),
+        environment={},
+    )
+
+
+def remedy(level: str, said: str) -> str:
+    """What would make a level work, judged from what it said and from the kernel's switches."""
+    if level == "landlock":
+        return (
+            "a kernel of 6.12 or newer with Landlock among its security modules (lsm=landlock,...)"
+        )
+    if isinstance(said, str) and said.startswith(("bwrap:", "prlimit:", "setpriv:")):
+        for name in ("bwrap", "prlimit", "setpriv"):
+            if find_program(name) is None:
+                return _install("bubblewrap" if name == "bwrap" else "util-linux")
+    if _switch("kernel/unprivileged_userns_clone") == "0":
+        return "sudo sysctl -w kernel.unprivileged_userns_clone=1"
+    if _switch("user/max_user_namespaces") == "0":
+        return "sudo sysctl -w user.max_user_namespaces=15000"
+    if _switch("kernel/apparmor_restrict_unprivileged_userns") == "1":
+        return (
+            "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or, to allow "
+            "bubblewrap alone, an AppArmor profile for it with the rule `userns,`"
+        )
+    if "mount proc" in said:
+        return "docker run --security-opt systempaths=unconfined ... (this container masks /proc)"
+    if "ermission denied" in said and "exec" in said:
+        return "an interpreter whose folders every user may enter (not below a home of mode 0700)"
+    return (
+        "a machine or virtual machine; in a container: docker run --cap-add SYS_ADMIN "
+        "--security-opt seccomp=unconfined --security-opt apparmor=unconfined ..."
+    )
+
+
+def _install(package: str) -> str:
+    """The command that installs a package with the manager that this machine has."""
+    managers = {
+        "apt-get": f"sudo apt-get install -y {package}",
+        "dnf": f"sudo dnf install -y {package}",
+        "zypper": f"sudo zypper install -y {package}",
+        "pacman": f"sudo pacman -S --noconfirm {package}",
+        "apk": f"sudo apk add {package}",
+    }
+    for manager, command in managers.items():
+        if find_program(manager):
+            return command
+    return f"install the package {package}"
+
+
+def _switch(name: str) -> str | None:
+    try:
+        with open(f"/proc/sys/{name}", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return None

@@ -1,0 +1,77 @@
+"""The walls by level: how a program is put behind each, and how its results come out."""
+
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+from launchers.sandbox.bwrap import Bubblewrap
+from launchers.sandbox.view import ENV, OUT, View
+
+
+class Wall(Protocol):
+    """What every level can do."""
+
+    def path(self, view: View, name: str) -> str:
+        """How the program calls a folder of its view: `env`, `out`, or a name of `readable`."""
+
+    def prepare(self, view: View) -> None:
+        """Writes what the wall needs, before the first command of this view."""
+
+    def command(self, view: View, command: Sequence[str]) -> list[str]:
+        """The command line that runs `command` behind the wall, in the view's folder.
+
+        Raises:
+            WallError: this machine lacks a part of the wall.
+        """
+
+    def open_out(self, view: View, pid: int) -> int:
+        """Opens the `out` of a program just started and lets it begin.
+
+        Raises:
+            WallError: the program did not come to its beginning.
+        """
+
+    def failed(self, view: View) -> bool:
+        """Whether the wall itself failed at some start so far, so that no program ran."""
+
+
+class Open:
+    """The level `none`: the program runs as whoever started the search."""
+
+    def path(self, view: View, name: str) -> str:
+        """The folder's own path."""
+        if name == ENV:
+            return view.folder
+        return view.readable[name] if name != OUT else os.path.join(view.work or "", OUT)
+
+    def prepare(self, view: View) -> None:
+        """Nothing is needed: the supervisor makes the private folders."""
+
+    def command(self, view: View, command: Sequence[str]) -> list[str]:
+        """Only changes to the folder, without the variables that a shell adds."""
+        enter = 'cd "$0" && unset PWD OLDPWD && exec "$@"'
+        return ["/bin/sh", "-c", enter, view.folder, *command]
+
+    def open_out(self, view: View, pid: int) -> int:
+        """The folder in the private one, which is there from the start."""
+        del pid
+        return os.open(os.path.join(view.work or "", OUT), os.O_RDONLY | os.O_DIRECTORY)
+
+    def failed(self, view: View) -> bool:
+        """There is no wall that could."""
+        del view
+        return False
+
+
+class Landlock(Open):
+    """The level `landlock`: the kernel refuses to open what is not allowed; see landlock.py."""
+
+    def command(self, view: View, command: Sequence[str]) -> list[str]:
+        """Puts the confining program in front."""
+        from launchers.sandbox.landlock import landlock_command
+
+        return landlock_command(view, command)
+
+
+WALLS: dict[str, Wall] = {"none": Open(), "landlock": Landlock(), "bwrap": Bubblewrap()}
+"""By the name of the level."""
