@@ -13,7 +13,6 @@ What is stored is git's own diff of the two trees, so that applying it gives the
 byte whatever the answer looked like.
 """
 
-import re
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -22,10 +21,10 @@ from pathlib import Path, PurePosixPath
 
 from assets.errors import PatchError
 
-BLOCK = re.compile(
-    r"^(?P<file>\S[^\n]*)\n<{7} SEARCH\n(?P<search>.*?)^={7}\n(?P<replace>.*?)^>{7} REPLACE[ \t]*$",
-    re.MULTILINE | re.DOTALL,
-)
+OPEN, MIDDLE, CLOSE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
+MOST_BLOCKS = 256
+GIT_SECONDS = 60.0
+"""Far more than git takes for files of the largest size that a tree may have."""
 GIT = ("git", "-c", "core.autocrlf=false", "-c", "core.safecrlf=false")
 CLEAN = {"PATH": "/usr/local/bin:/usr/bin:/bin", "GIT_CONFIG_NOSYSTEM": "1", "HOME": "/nonexistent"}
 
@@ -40,22 +39,42 @@ class Replacement:
 
 
 def parse_blocks(answer: str) -> list[Replacement]:
-    """The blocks of an answer, in order.
+    """The blocks of an answer, in order; what stands between them is prose.
 
     Raises:
-        PatchError: if there is none.
+        PatchError: if there is none, too many, or one that is cut off.
     """
-    blocks = [
-        Replacement(
-            file=match["file"].strip(),
-            search=match["search"].removesuffix("\n"),
-            replace=match["replace"].removesuffix("\n"),
-        )
-        for match in BLOCK.finditer(answer)
-    ]
+    lines = answer.split("\n")
+    blocks: list[Replacement] = []
+    at = 0
+    while at < len(lines):
+        at += 1
+        if lines[at - 1].rstrip(" \t") != OPEN:
+            continue
+        where = f"block {len(blocks) + 1}"
+        file = lines[at - 2].strip() if at > 1 else ""
+        if not file:
+            raise PatchError(f"{where}: expected the path of its file on the line before {OPEN}")
+        middle = _find_line(lines, MIDDLE, at, where)
+        close = _find_line(lines, CLOSE, middle + 1, where)
+        search, replace = lines[at:middle], lines[middle + 1 : close]
+        blocks.append(Replacement(file=file, search="\n".join(search), replace="\n".join(replace)))
+        at = close + 1
+        if len(blocks) > MOST_BLOCKS:
+            raise PatchError(
+                f"the answer has more than {MOST_BLOCKS} blocks, expected at most that"
+            )
     if not blocks:
         raise PatchError("the answer has no SEARCH/REPLACE block")
     return blocks
+
+
+def _find_line(lines: list[str], wanted: str, at: int, where: str) -> int:
+    """Index of the first line from `at` on that is `wanted`."""
+    for index in range(at, len(lines)):
+        if lines[index].rstrip(" \t") == wanted:
+            return index
+    raise PatchError(f"{where}: found no line {wanted!r} behind line {at}; the answer is cut off")
 
 
 def apply_blocks(files: Mapping[str, bytes], blocks: list[Replacement]) -> dict[str, bytes]:
@@ -80,23 +99,12 @@ def apply_blocks(files: Mapping[str, bytes], blocks: list[Replacement]) -> dict[
     return patched
 
 
-def check_syntax(files: Mapping[str, bytes]) -> None:
-    """Compile every Python file without running it.
+def canonical_diff(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> str:
+    """Git's unified diff from one tree to the other; empty where they are equal.
 
     Raises:
-        PatchError: naming file, line and what Python says.
+        PatchError: git takes too long.
     """
-    for path, content in files.items():
-        if not path.endswith(".py"):
-            continue
-        try:
-            compile(content, path, "exec", dont_inherit=True)
-        except (SyntaxError, ValueError) as error:
-            raise PatchError(f"{path}: does not compile: {error}") from error
-
-
-def canonical_diff(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> str:
-    """Git's unified diff from one tree to the other; empty where they are equal."""
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
     if not changed:
         return ""
@@ -147,4 +155,14 @@ def _lay_down(folder: Path, files: Mapping[str, bytes]) -> None:
 def _git(*arguments: str, cwd: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     # GIT_CEILING_DIRECTORIES: a temporary folder inside a checkout is still a folder of its own.
     env = CLEAN | {"GIT_CEILING_DIRECTORIES": str(Path(cwd).parent)}
-    return subprocess.run([*GIT, *arguments], cwd=cwd, input=stdin, capture_output=True, env=env)
+    try:
+        return subprocess.run(
+            [*GIT, *arguments],
+            cwd=cwd,
+            input=stdin,
+            capture_output=True,
+            env=env,
+            timeout=GIT_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise PatchError(f"git {arguments[0]}: took longer than {GIT_SECONDS:g} s") from error

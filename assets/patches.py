@@ -3,14 +3,19 @@
 import json
 from dataclasses import asdict, dataclass
 
+from assets.answers import Form, form_of, patched_by
 from assets.completions import complete_once
-from assets.diffs import apply_blocks, canonical_diff, check_syntax, parse_blocks
+from assets.diffs import canonical_diff
 from assets.environment import Environment
 from assets.errors import PatchError
 from assets.models import PatchRequest
 from assets.stage import Context, Produced
+from assets.syntax import check_syntax
+from assets.trees import check_tree, touched_paths
+from assets.validator import MOST_BYTES
 from lake.ids import patch_id
 from lake.tables import Blame, Completion, Idea, IdeaKind, Patch, PatchStatus, Stage
+from launchers.quote import visible
 from launchers.tree import tree_hash
 
 
@@ -18,25 +23,29 @@ from launchers.tree import tree_hash
 class Applied:
     """What became of an answer: a tree, or the reason why not."""
 
+    form: Form
     diff: str
     tree: str | None = None
     reason: str | None = None
 
 
 def apply_answer(environment: Environment, answer: str) -> Applied:
-    """Climb the patch ladder: read the blocks, keep to editable files, apply, compile, diff."""
+    """Climb the patch ladder: read the answer, apply it, look at the tree, compile, diff."""
+    form = form_of(answer)
+    base = environment.files
     try:
-        blocks = parse_blocks(answer)
-        for block in blocks:
-            if not environment.may_edit(block.file):
-                raise PatchError(
-                    f"{block.file}: not editable; expected one of {', '.join(environment.editable)}"
-                )
-        patched = apply_blocks(environment.files, blocks)
-        check_syntax(patched)
+        patched = patched_by(environment, answer)
+        check_tree(environment, patched)
+        check_syntax({path: patched[path] for path in touched_paths(base, patched)})
+        diff = canonical_diff(base, patched)
     except PatchError as error:
-        return Applied(diff=answer, reason=str(error))
-    return Applied(diff=canonical_diff(environment.files, patched), tree=tree_hash(patched))
+        return Applied(form=form, diff=_kept(answer), reason=visible(str(error)))
+    return Applied(form=form, diff=diff, tree=tree_hash(patched))
+
+
+def _kept(answer: str) -> str:
+    """What is stored of an answer that does not apply: text that UTF-8 can write, not too much."""
+    return answer[:MOST_BYTES].encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def produce(context: Context) -> Produced:
@@ -50,13 +59,14 @@ def produce(context: Context) -> Produced:
 
 
 def _baseline(context: Context, idea: Idea) -> Patch:
-    return _row(context, idea, "none", Applied(diff="", tree=context.environment.tree), None)
+    unpatched = Applied(form=Form.NONE, diff="", tree=context.environment.tree)
+    return _row(context, idea, unpatched, None)
 
 
 def _try(context: Context, idea: Idea) -> Patch:
     completion = _ask(context, idea)
     applied = apply_answer(context.environment, completion.response or "")
-    return _row(context, idea, "search_replace", applied, completion.completion_id)
+    return _row(context, idea, applied, completion.completion_id)
 
 
 def _ask(context: Context, idea: Idea) -> Completion:
@@ -78,9 +88,7 @@ def _ask(context: Context, idea: Idea) -> Completion:
     )
 
 
-def _row(
-    context: Context, idea: Idea, form: str, applied: Applied, completion: str | None
-) -> Patch:
+def _row(context: Context, idea: Idea, applied: Applied, completion: str | None) -> Patch:
     failed = applied.tree is None
     return Patch(
         **context.keys,
@@ -90,7 +98,7 @@ def _row(
         idea_id=idea.idea_id,
         ordinal=0,
         revision=0,
-        format=form,
+        format=applied.form.value,
         diff=applied.diff,
         base_tree=context.environment.tree,
         tree=applied.tree,

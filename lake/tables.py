@@ -190,7 +190,7 @@ class Patch(Row):
     revision: int
     """Repair of the sample, from 0."""
     format: str
-    """How the answer was written: none, search_replace, unified or file."""
+    """How the answer was written: none, search_replace, unified_diff or file."""
     diff: str
     """Canonical unified diff against `base_tree`; the raw answer where it does not apply."""
     base_tree: str

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.diffs import apply_blocks, apply_diff, canonical_diff, check_syntax, parse_blocks
+from assets.diffs import apply_blocks, apply_diff, canonical_diff, parse_blocks
 from assets.errors import PatchError
+from assets.syntax import check_syntax
 
 FILES = {"train.py": b"LR = 1\nSTEPS = 2\n", "model/net.py": b"WIDTH = 3\n"}
 
