@@ -9,7 +9,7 @@ for external assets Dagster's staleness check reads no materializations).
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import dagster as dg
 from pydantic import BaseModel
@@ -19,7 +19,8 @@ from assets.errors import Interrupted, VarveError, no_room
 from assets.hold import hold
 from assets.home import Home, find_home
 from assets.instance import UNFINISHED, bury_dead_runs, limit_pool, pool, process_tag
-from assets.monitor import JobsProgress, Monitor, Silent, Stop
+from assets.level import LEVEL_TAG
+from assets.monitor import Hooks, JobsProgress, Monitor
 from assets.order import missing_stages
 from assets.settings import CampaignSettings
 from assets.sheet import check_results, stage_metadata
@@ -28,6 +29,7 @@ from lake.attempts import STAGES, AttemptLog
 from lake.delta import Lake
 from lake.errors import LakeError
 from lake.tables import Stage
+from launchers.quote import visible
 
 OBSERVE_SECONDS = 5.0
 INTERRUPTED = "interrupted"
@@ -44,14 +46,6 @@ CHECKS = {
     "completion_rate": "At least half of the ideas so far have a valid score.",
     "baseline_present": "The unpatched environment has valid scores to compare with.",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hooks:
-    """Who watches the steps and may stop them; nobody when Dagster runs them by itself."""
-
-    monitor: Monitor = field(default_factory=Silent)
-    stop: Stop = field(default_factory=Stop)
 
 
 class Campaign(dg.Component):
@@ -134,12 +128,13 @@ def _stage_asset(
             report = _work_alone(context, name, stage, epoch, home, hooks)
         except Interrupted as error:
             raise dg.Failure(
-                str(error), metadata={INTERRUPTED: True}, allow_retries=False
+                visible(str(error)), metadata={INTERRUPTED: True}, allow_retries=False
             ) from error
         except (VarveError, LakeError) as error:
-            raise dg.Failure(description=str(error), allow_retries=False) from error
+            raise dg.Failure(description=visible(str(error)), allow_retries=False) from error
         except OSError as error:
-            raise dg.Failure(description=no_room(home.root, error), allow_retries=False) from error
+            said = visible(no_room(home.root, error))
+            raise dg.Failure(description=said, allow_retries=False) from error
         version = dg.DataVersion(str(report.attempt.read))
         if stage is Stage.SCORES:
             _observe_score_log(context, name, version)
@@ -170,8 +165,11 @@ def _work_alone(
             stage,
             epoch,
             dagster_run_id=context.run.run_id,
-            monitor=_Observer(context, hooks.monitor),
-            stop=hooks.stop,
+            hooks=replace(
+                hooks,
+                monitor=_Observer(context, hooks.monitor),
+                sandbox=hooks.sandbox or context.run.tags.get(LEVEL_TAG),
+            ),
         )
 
 

@@ -12,6 +12,7 @@ import click
 from assets.errors import Interrupted, VarveError, no_room
 from assets.home import find_home
 from lake.errors import LakeError
+from launchers.quote import visible
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -22,10 +23,10 @@ def spoken_errors() -> Iterator[None]:
     try:
         yield
     except (VarveError, LakeError) as error:
-        click.echo(f"varve: {error}", err=True)
+        click.echo(f"varve: {visible(str(error))}", err=True)
         sys.exit(130 if isinstance(error, Interrupted) else 1)
     except OSError as error:
-        click.echo(f"varve: {no_room(find_home().root, error)}", err=True)
+        click.echo(f"varve: {visible(no_room(find_home().root, error))}", err=True)
         sys.exit(1)
 
 
@@ -52,7 +53,13 @@ def main() -> None:
     type=click.IntRange(min=1),
     help="Work on at most this many epochs in this call (default: all that are missing).",
 )
-def search(campaign: str, epochs: int | None) -> None:
+@click.option(
+    "--sandbox",
+    type=click.Choice(["bwrap", "landlock", "none"]),
+    help="Level for the jobs of this call (default: the campaign's). Patches that a model wrote run "
+    "below bwrap only if the level is named here.",
+)
+def search(campaign: str, epochs: int | None, sandbox: str | None) -> None:
     """Run CAMPAIGN from where it stands until all its epochs have scores.
 
     Only what is missing or was left open is worked on; finished jobs are never repeated. The first
@@ -65,7 +72,7 @@ def search(campaign: str, epochs: int | None) -> None:
     from assets.terminal import search_in_terminal
 
     with spoken_errors():
-        search_in_terminal(find_home(), campaign, limit=epochs)
+        search_in_terminal(find_home(), campaign, limit=epochs, sandbox=sandbox)
 
 
 @main.command()
@@ -77,7 +84,13 @@ def search(campaign: str, epochs: int | None) -> None:
     metavar="FIRST[-LAST]",
     help="Epochs to run again, for example 2 or 1-3; later ones rest on the earlier ones anew.",
 )
-def backfill(campaign: str, span: str) -> None:
+@click.option(
+    "--sandbox",
+    type=click.Choice(["bwrap", "landlock", "none"]),
+    help="Level for the jobs of this call (default: the campaign's). Patches that a model wrote run "
+    "below bwrap only if the level is named here.",
+)
+def backfill(campaign: str, span: str, sandbox: str | None) -> None:
     """Run a range of epochs of CAMPAIGN again, in order, as new attempts.
 
     Nothing is overwritten: the earlier attempts stay in the *_history views. Jobs whose code, data
@@ -90,7 +103,7 @@ def backfill(campaign: str, span: str) -> None:
     from assets.terminal import backfill_in_terminal
 
     with spoken_errors():
-        backfill_in_terminal(find_home(), campaign, span)
+        backfill_in_terminal(find_home(), campaign, span, sandbox=sandbox)
 
 
 @main.command()
@@ -117,11 +130,12 @@ def sql(query: str, form: str) -> None:
       varve sql "select blame, count(*) from scores group by blame" --format csv
       varve sql "describe runs"
     """
-    from lake import FORMATS
+    from assets.quoted import answer_text
     from lake import query as ask
 
     with spoken_errors():
-        click.echo(FORMATS[form](ask(find_home().lake, query)), nl=False)
+        result = ask(find_home().lake, query)
+        click.echo(answer_text(result, form, terminal=sys.stdout.isatty()), nl=False)
 
 
 @main.command()
@@ -136,6 +150,24 @@ def lineage(idea_id: str) -> None:
 
     with spoken_errors():
         show_lineage(find_home(), idea_id)
+
+
+@main.command()
+@click.argument("identity", metavar="ID")
+@click.option("--diff", is_flag=True, help="Show the diffs too, or the answers that did not apply.")
+def show(identity: str, diff: bool) -> None:
+    """Explain ID in words: what was tried, what came of it, and who is to blame.
+
+    ID is an idea_id, patch_id, run_id or score_id of any attempt, or its first six digits and more.
+    What models and jobs wrote is quoted: hidden characters are shown as escapes such as \\x1b.
+
+    \b
+    Example: varve show 132cfd75 --diff
+    """
+    from assets.show import show as show_in_terminal
+
+    with spoken_errors():
+        show_in_terminal(find_home(), identity, diff=diff)
 
 
 @main.command()
@@ -158,6 +190,22 @@ def ui(port: int) -> None:
 
     with spoken_errors():
         serve_ui(find_home(), port)
+
+
+@main.command()
+def doctor() -> None:
+    """Say which sandbox levels this machine has, why, and how to get the next better one.
+
+    Each level is really tried with the arguments of a job. Exit code 1 if the best one does not
+    work.
+
+    \b
+    Example: varve doctor
+    """
+    from assets.doctor import show_doctor
+
+    with spoken_errors():
+        sys.exit(0 if show_doctor() else 1)
 
 
 @main.command()

@@ -6,6 +6,7 @@ VarveError
 ├── IdentityError      what a campaign measures has changed since its first attempt
 ├── OrderError         an epoch whose predecessors are not ready
 ├── HeldError          somebody else works on the campaign
+├── SandboxError       the sandbox level that is asked for, or needed, is not to be had
 ├── MachineError       jobs fail for reasons that say nothing of their ideas
 ├── PatchError         an answer that cannot be applied
 └── Interrupted        the user asked to stop; the attempt stays open
@@ -66,6 +67,10 @@ class HeldError(VarveError):
 
 class MachineError(VarveError):
     """Jobs fail for reasons that say nothing of their ideas; the attempt stays open."""
+
+
+class SandboxError(VarveError):
+    """The sandbox level that a call asks for or needs does not work, or is too weak."""
 
 
 class PatchError(VarveError):

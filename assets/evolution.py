@@ -25,7 +25,7 @@ class Choice:
 
 
 def select(
-    history: Sequence[Scored], strategy: Strategy, *, minimize: bool, seed: int
+    history: Sequence[Scored], strategy: Strategy, *, minimize: bool, seed: int, deep: int = 0
 ) -> list[Choice]:
     """Parents above the baseline, best first, then a random context of everything tried.
 
@@ -34,6 +34,7 @@ def select(
         strategy: caps on both.
         minimize: whether lower values are better.
         seed: of the draw of the context.
+        deep: cuts of the leak audit that a parent's score must rest on.
     """
     if strategy.kind == "best_of_n":
         return []
@@ -42,7 +43,10 @@ def select(
     ideas = [s for s in history if not s.is_baseline]
     bar = sum(baseline) / len(baseline) if baseline else None
     above = [
-        s for s in ideas if s.value is not None and bar is not None and sign * (s.value - bar) < 0
+        s
+        for s in ideas
+        if s.value is not None and bar is not None and sign * (s.value - bar) < 0
+        if s.cuts >= deep
     ]
     above.sort(key=lambda s: (sign * (s.value or 0.0), s.idea.idea_id))
     parents = [
@@ -61,8 +65,9 @@ def produce(context: Context) -> Produced:
     choices = select(
         context.history.read_by(context.attempt.reads),
         context.settings.strategy,
-        minimize=context.environment.manifest.direction == "minimize",
+        minimize=context.minimize,
         seed=context.seed("evolution"),
+        deep=context.environment.manifest.audit.deep,
     )
     rows = [
         Selection(

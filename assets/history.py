@@ -32,6 +32,11 @@ class Scored:
         return self.score.value if self.score else None
 
     @property
+    def cuts(self) -> float:
+        """Cuts of the leak audit that the score rests on."""
+        return self.score.measures.get("cuts", 0) if self.score else 0
+
+    @property
     def reason(self) -> str | None:
         """Why there is no value."""
         if self.score:

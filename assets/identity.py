@@ -10,9 +10,6 @@ from lake.attempts import AttemptLog
 from lake.ids import content_hash
 from lake.tables import Stage
 
-AUDIT = {"passes": 1, "cuts": 0}
-"""Settings of the leak audit that a score rests on."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
@@ -29,8 +26,12 @@ class Identity:
 
 def evaluator_hash(environment: Environment, data: PreparedData) -> str:
     """Hash of the scoring files, the hidden data, the audit settings and the floor."""
+    manifest = environment.manifest
     return content_hash(
-        environment.scoring_hash(), data.hidden_hash, AUDIT, environment.manifest.floor
+        environment.scoring_hash(),
+        data.hidden_hash,
+        manifest.audit.model_dump(),
+        manifest.floor,
     )
 
 

@@ -5,6 +5,7 @@ from rich.table import Table
 
 from assets.errors import VarveError
 from assets.home import Home
+from assets.quoted import title_cell
 from lake import Lake, ancestors
 from lake.tables import Idea
 
@@ -26,5 +27,5 @@ def show_lineage(home: Home, idea_id: str) -> None:
     ideas = lake.read(Idea, where={"idea_id": depths.keys()})
     for idea in sorted(ideas, key=lambda idea: (depths[idea.idea_id], idea.ordinal)):
         depth = str(depths[idea.idea_id])
-        table.add_row(depth, f"{idea.epoch:04d}", idea.idea_id, idea.kind, idea.title)
+        table.add_row(depth, f"{idea.epoch:04d}", idea.idea_id, idea.kind, title_cell(idea.title))
     Console().print(table)

@@ -58,3 +58,16 @@ class Stop:
         with self._lock:
             self.level = StopLevel(min(self.level + 1, StopLevel.CANCEL))
             return self.level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What whoever calls has to say: watches, may stop, may name a sandbox level.
+
+    Nobody does when Dagster runs the steps by itself.
+    """
+
+    monitor: Monitor = field(default_factory=Silent)
+    stop: Stop = field(default_factory=Stop)
+    sandbox: str | None = None
+    """Level named on this very call."""

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from assets.monitor import JobsProgress, Stop, StopLevel
 from assets.noise import Noise
+from assets.quoted import one_line, title_cell
 from assets.summary import Summary
 
 BEST_ROWS = 8
@@ -69,7 +70,7 @@ class Display:
         self._summary, self._now = summary, None
         self._bars.advance(self._epochs)
         best = best_line(summary, self._metric)
-        self._console.print(f"epoch {epoch:04d} done · {best}", highlight=False, soft_wrap=True)
+        self._console.print(Text(f"epoch {epoch:04d} done · {best}"), soft_wrap=True)
 
     def _render(self) -> RenderableType:
         lines: list[RenderableType] = [self._bars, Text(self._running_line())]
@@ -89,7 +90,7 @@ class Display:
             return said
         pick = min if self._summary.minimize else max
         title, value = pick(now.values, key=lambda pair: pair[1])
-        return f"{said} · best of the epoch, not judged yet: {value:.4f} ({title})"
+        return f"{said} · best of the epoch, not judged yet: {value:.4f} ({one_line(title)})"
 
 
 def best_line(summary: Summary, metric: str) -> str:
@@ -120,8 +121,8 @@ def best_table(summary: Summary, metric: str) -> Table:
     """The best ideas with the figures that a reader needs to trust them."""
     title = f"Best ideas · baseline {noise_text(summary.noise)}"
     table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
-    for heading in ("#", metric, "to baseline", "noise units", "CPU s", "epoch", "title"):
-        table.add_column(heading, justify="left" if heading == "title" else "right")
+    for heading in ("#", metric, "to baseline", "noise units", "CPU s", "cuts", "epoch", "title"):
+        table.add_column(Text(heading), justify="left" if heading == "title" else "right")
     for rank, scored in enumerate(summary.ranked[:BEST_ROWS], start=1):
         value = scored.value or 0.0
         noise, units = summary.noise, summary.units(value)
@@ -132,7 +133,8 @@ def best_table(summary: Summary, metric: str) -> Table:
             f"{value - noise.mean:+.4f}" if noise else "",
             f"{units:+.1f}" if units is not None else "",
             f"{cpu:.3g}" if cpu is not None else "",
+            f"{scored.cuts:.0f}",
             f"{scored.idea.epoch:04d}",
-            scored.idea.title,
+            title_cell(scored.idea.title),
         )
     return table

@@ -9,14 +9,14 @@ from types import FrameType
 
 import dagster as dg
 
-from assets.campaign import INTERRUPTED, Hooks, campaign_definitions, epoch_key, read_attempts
+from assets.campaign import INTERRUPTED, campaign_definitions, epoch_key, read_attempts
 from assets.environment import find_environment, read_environment
 from assets.errors import Interrupted, VarveError
 from assets.history import History
 from assets.hold import hold
 from assets.home import Home
 from assets.instance import bury_dead_runs, open_instance, process_tag
-from assets.monitor import StopLevel
+from assets.monitor import Hooks, StopLevel
 from assets.order import missing_stages
 from assets.settings import read_campaign
 from assets.summary import Summary, summarize

@@ -122,7 +122,6 @@ class CampaignSettings(Section):
             ((revisions or 0) > 0, f"implementer.revisions: {revisions} (catalog, expected 0)"),
             (self.confirm.top > 0, f"confirm.top: {self.confirm.top}"),
             (self.launcher.kind == "sky", "launcher.kind: sky"),
-            (self.sandbox in ("bwrap", "landlock"), f"sandbox: {self.sandbox}"),
             (self.budget != Budget(), "budget"),
             (self.quorum < 1, f"quorum: {self.quorum} (below 1)"),
         ]

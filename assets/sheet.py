@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from assets.quoted import one_line
 from assets.summary import Summary
 from assets.work import Report
 from lake.tables import Blame
@@ -17,7 +18,7 @@ def stage_metadata(report: Report) -> dict[str, dg.MetadataValue]:
     summary, attempt = report.summary, report.attempt
     metadata: dict[str, dg.MetadataValue] = {
         "attempt": dg.MetadataValue.int(attempt.n),
-        "reads": dg.MetadataValue.md(", ".join(f"`{read}`" for read in attempt.reads) or "nothing"),
+        "reads": dg.MetadataValue.text(", ".join(attempt.reads) or "nothing"),
         "dagster/partition_row_count": dg.MetadataValue.int(attempt.counts.get("rows", 0)),
     }
     metadata |= {name: dg.MetadataValue.int(count) for name, count in attempt.counts.items()}
@@ -81,11 +82,12 @@ def _progress_metadata(summary: Summary) -> dict[str, dg.MetadataValue]:
     best = summary.best
     if best is not None and best.value is not None:
         metadata["best"] = dg.MetadataValue.float(best.value)
-        metadata["best_idea"] = dg.MetadataValue.text(f"{best.idea.idea_id}: {best.idea.title}")
+        title = one_line(best.idea.title)
+        metadata["best_idea"] = dg.MetadataValue.text(f"{best.idea.idea_id}: {title}")
         units = summary.units(best.value)
         if units is not None:
             metadata["best_over_baseline_in_noise_units"] = dg.MetadataValue.float(units)
     plot = sparkline(summary.best_by_epoch, minimize=summary.minimize)
     if plot:
-        metadata["best_by_epoch"] = dg.MetadataValue.md(f"`{plot}` (higher is better)")
+        metadata["best_by_epoch"] = dg.MetadataValue.text(f"{plot} (higher is better)")
     return metadata

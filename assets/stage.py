@@ -83,6 +83,11 @@ class Context:
         """Columns that every row of the attempt carries."""
         return Keys(campaign=self.campaign, epoch=self.epoch, n=self.n)
 
+    @property
+    def minimize(self) -> bool:
+        """Whether lower values of the metric are better."""
+        return self.environment.manifest.direction == "minimize"
+
     def seed(self, *purpose: str | int) -> int:
         """A number from the random stream (campaign seed, epoch, attempt, purpose)."""
         return int(content_id(self.settings.seed, self.epoch, self.n, *purpose), 16) % 2**31

@@ -24,13 +24,15 @@ class Summary:
     baseline_runs: int
     """Baseline runs with a valid score."""
     minimize: bool
+    deep: int
+    """Cuts of the leak audit that a winner's score must rest on."""
     kept_runs: frozenset[str]
     """Runs whose outputs are worth their disk: baselines and the best."""
 
     @property
     def best(self) -> Scored | None:
-        """The best idea so far."""
-        return self.ranked[0] if self.ranked else None
+        """The best idea so far whose score rests on the deep audit."""
+        return next((s for s in self.ranked if s.cuts >= self.deep), None)
 
     @property
     def completion_rate(self) -> float | None:
@@ -65,5 +67,6 @@ def summarize(history: Sequence[Scored], environment: Environment, profile: str)
         valid=len({s.idea.idea_id for s in ideas if s.value is not None}),
         baseline_runs=len(own),
         minimize=minimize,
+        deep=environment.manifest.audit.deep,
         kept_runs=frozenset(kept),
     )

@@ -10,14 +10,16 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import DBAPIError
 
-from assets.campaign import Hooks, read_attempts
+from assets.campaign import read_attempts
 from assets.errors import CampaignError, Interrupted, VarveError
 from assets.home import Home
-from assets.monitor import Stop
+from assets.level import choose_level, level_line
+from assets.monitor import Hooks, Stop
 from assets.order import missing_stages
 from assets.progress import Display, best_table
 from assets.search import Search, Work, all_stages, open_search, run_search
 from assets.settings import campaign_names, read_campaign
+from launchers.quote import visible
 
 AFTER_BACKFILL = (
     "`varve search {campaign}` completes the epoch that was interrupted; then launch the backfill "
@@ -25,18 +27,22 @@ AFTER_BACKFILL = (
 )
 
 
-def search_in_terminal(home: Home, campaign: str, *, limit: int | None) -> None:
+def search_in_terminal(
+    home: Home, campaign: str, *, limit: int | None, sandbox: str | None
+) -> None:
     """Run what is missing of a campaign, with a live display and a table at the end."""
-    with _opened(home, campaign, f"varve search {campaign}") as (search, console, display):
+    doing = f"varve search {campaign}"
+    with _opened(home, campaign, doing, sandbox) as (search, console, display):
         missing = search.missing()
         done = search.settings.epochs - len(missing)
         _drive(search, missing[:limit], console, display, done=done, total=search.settings.epochs)
         _finish(search, console)
 
 
-def backfill_in_terminal(home: Home, campaign: str, span: str) -> None:
+def backfill_in_terminal(home: Home, campaign: str, span: str, *, sandbox: str | None) -> None:
     """Run a range of epochs again, as new attempts."""
-    with _opened(home, campaign, f"varve backfill {campaign}") as (search, console, display):
+    doing = f"varve backfill {campaign}"
+    with _opened(home, campaign, doing, sandbox) as (search, console, display):
         works = all_stages(parse_span(span, search.settings.epochs))
         try:
             _drive(search, works, console, display, done=0, total=len(works))
@@ -62,12 +68,16 @@ def parse_span(span: str, epochs: int) -> range:
 
 
 @contextmanager
-def _opened(home: Home, campaign: str, doing: str) -> Iterator[tuple[Search, Console, Display]]:
+def _opened(
+    home: Home, campaign: str, doing: str, sandbox: str | None
+) -> Iterator[tuple[Search, Console, Display]]:
     settings = read_campaign(home.campaigns, campaign)
     console = Console()
+    level = choose_level(settings, named=sandbox)
+    console.print(level_line(level), highlight=False, soft_wrap=True)
     stop = Stop()
     display = Display(console, campaign=campaign, epochs=settings.epochs, stop=stop)
-    hooks = Hooks(monitor=display, stop=stop)
+    hooks = Hooks(monitor=display, stop=stop, sandbox=sandbox)
     try:
         with open_search(home, campaign, hooks, doing=doing) as search:
             yield search, console, display
@@ -139,7 +149,7 @@ def list_campaigns(home: Home) -> None:
     """One line per campaign."""
     table = Table("campaign", "environment", "strategy", "epochs done", "state")
     for name in campaign_names(home.campaigns):
-        table.add_row(*(Text(cell) for cell in (name, *_standing(home, name))))
+        table.add_row(*(Text(visible(cell)) for cell in (name, *_standing(home, name))))
     Console().print(table)
 
 

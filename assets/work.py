@@ -13,8 +13,9 @@ from assets.environment import Environment, Profile, find_environment, read_envi
 from assets.history import History
 from assets.home import PROJECT, Home
 from assets.identity import Identity, check_identity, identify
+from assets.level import choose_level
 from assets.models.catalog import read_catalog
-from assets.monitor import Monitor, Silent, Stop
+from assets.monitor import Hooks
 from assets.order import chain_of, reads_of
 from assets.settings import CampaignSettings, read_campaign
 from assets.stage import Context, Produced
@@ -33,6 +34,10 @@ PRODUCERS: Mapping[Stage, Callable[[Context], Produced]] = {
     Stage.RUNS: runs.produce,
     Stage.SCORES: scores.produce,
 }
+
+
+WITH_JOBS = (Stage.RUNS, Stage.SCORES)
+"""Stages that run patched code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +89,7 @@ def work(
     epoch: int,
     *,
     dagster_run_id: str | None = None,
-    monitor: Monitor | None = None,
-    stop: Stop | None = None,
+    hooks: Hooks | None = None,
 ) -> Report:
     """Work on one stage of one epoch; the caller holds the campaign's lock.
 
@@ -95,6 +99,8 @@ def work(
         VarveError: with what the user can do about it; recorded facts are kept.
     """
     ground = survey(home, campaign)
+    hooks = hooks or Hooks()
+    level = choose_level(ground.settings, named=hooks.sandbox) if stage in WITH_JOBS else "none"
     lake = Lake.open(home.lake)
     with closing(Journal.open(home.journal(campaign))) as journal:
         writer = Writer(lake, journal, campaign)
@@ -109,9 +115,7 @@ def work(
             dagster_run_id=dagster_run_id,
             again=True,
         )
-        context = _context(
-            ground, home, writer, opening.attempt, monitor=monitor or Silent(), stop=stop or Stop()
-        )
+        context = _context(ground, home, writer, opening.attempt, hooks=hooks, level=level)
         try:
             produced = PRODUCERS[stage](context)
         finally:
@@ -127,7 +131,7 @@ def work(
 
 
 def _context(
-    ground: Ground, home: Home, writer: Writer, attempt: Attempt, *, monitor: Monitor, stop: Stop
+    ground: Ground, home: Home, writer: Writer, attempt: Attempt, *, hooks: Hooks, level: str
 ) -> Context:
     catalog = ground.settings.ideators[0].name
     name = ground.environment.manifest.name
@@ -147,8 +151,9 @@ def _context(
         ideator=read_catalog(name, catalog),
         implementer=read_catalog(name, ground.settings.implementer.name or catalog),
         launcher=LocalLauncher(home.jobs),
-        monitor=monitor,
-        stop=stop,
+        monitor=hooks.monitor,
+        stop=hooks.stop,
+        sandbox_level=level,
     )
 
 

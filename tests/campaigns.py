@@ -3,11 +3,23 @@
 import json
 from collections.abc import Iterable
 
-from assets.campaign import Hooks
 from assets.home import Home
+from assets.monitor import Hooks, JobsProgress, Stop
 from assets.search import Search, Work, open_search
 from lake import Lake
 from lake.tables import Idea, Patch, Row, Run, Score, Stage
+
+
+class PressedAfter:
+    """Presses Ctrl-C once so many jobs have ended."""
+
+    def __init__(self, stop: Stop, *, done: int, times: int) -> None:
+        self.stop, self.done, self.times = stop, done, times
+
+    def jobs(self, progress: JobsProgress) -> None:
+        if progress.done >= self.done:
+            while self.stop.level < self.times:
+                self.stop.press()
 
 
 def search_all(home: Home, name: str = "small", *, hooks: Hooks | None = None) -> None:

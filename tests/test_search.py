@@ -8,14 +8,13 @@ from contextlib import closing
 
 import dagster as dg
 import pytest
-from campaigns import facts, materialize, opened, rows, search_all
+from campaigns import PressedAfter, facts, materialize, opened, rows, search_all
 from conftest import PROJECT, write_campaign
 
-from assets.campaign import Hooks
 from assets.errors import Interrupted, VarveError
 from assets.hold import hold
 from assets.instance import open_instance
-from assets.monitor import JobsProgress, Stop
+from assets.monitor import Hooks, Stop
 from assets.search import Work, open_search
 from lake import App, Journal, Lake, Writer, query
 from lake.tables import (
@@ -269,18 +268,6 @@ def test_a_second_search_of_the_same_campaign_is_told_who_holds_it(home):
     assert done.returncode == 1
     assert "held already by" in done.stderr
     assert "a long search" in done.stderr
-
-
-class PressedAfter:
-    """Presses Ctrl-C once so many jobs have ended."""
-
-    def __init__(self, stop: Stop, *, done: int, times: int) -> None:
-        self.stop, self.done, self.times = stop, done, times
-
-    def jobs(self, progress: JobsProgress) -> None:
-        if progress.done >= self.done:
-            while self.stop.level < self.times:
-                self.stop.press()
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -58,7 +58,6 @@ def test_a_wrong_field_is_named_with_what_was_found_and_expected(tmp_path, chang
         {"implementer": {"model": "catalog", "revisions": 2}},
         {"confirm": {"top": 3, "seeds": 3}},
         {"launcher": {"kind": "sky"}},
-        {"sandbox": "bwrap"},
         {"budget": {"max_usd": 50}},
         {"quorum": 0.3},
         {"ideators": [{"model": "catalog"}, {"model": "catalog"}]},

@@ -6,8 +6,8 @@ import pytest
 from campaigns import rows, search_all
 from conftest import PROJECT, write_campaign
 
-from assets.campaign import Hooks
 from assets.errors import VarveError
+from assets.monitor import Hooks
 from assets.search import open_search
 from lake import Lake
 from lake.tables import Blame, Run, RunEvent, RunEventKind, Score, Stage

@@ -100,5 +100,5 @@ class Model(Protocol):
         ...
 
     def implement(self, request: PatchRequest) -> Answer:
-        """Give a patch as SEARCH/REPLACE blocks."""
+        """Give a patch as SEARCH/REPLACE blocks, or as one unified diff."""
         ...

@@ -1,6 +1,5 @@
-"""Scores: what trusted code makes of the jobs. One row per scored run and evaluator."""
+"""Whether a run's value counts: pure rules, each with its verdict in words."""
 
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -8,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assets.environment import Manifest
-from assets.stage import Context, Produced
-from lake.ids import score_id
-from lake.tables import Blame, Idea, IdeaKind, Patch, Run, RunStatus, Score, ScoreStatus, Stage
+from lake.tables import Blame, Run, RunStatus
 
 COMPUTE_LIMIT = 1.5
 """Most CPU time of training, in medians of the campaign's own baseline runs."""
@@ -83,49 +80,3 @@ def _believe(value: float, manifest: Manifest, verdicts: dict[str, str]) -> Judg
 def reward(value: float, *, minimize: bool) -> float:
     """Higher is better: the inverse of a minimised metric, as in the paper."""
     return 1 / value if minimize else value
-
-
-def produce(context: Context) -> Produced:
-    """Judge every run of the epoch."""
-    rule = _compute_rule(context)
-    rows = [_score(context, run, rule) for run in context.upstream(Run, Stage.RUNS)]
-    valid = sum(row.status is ScoreStatus.VALID for row in rows)
-    blamed = {f"blame_{b}": sum(row.blame is b for row in rows) for b in Blame}
-    counts = {"valid": valid, "invalid": len(rows) - valid}
-    return Produced(rows=rows, counts=counts | {k: v for k, v in blamed.items() if v})
-
-
-def _compute_rule(context: Context) -> ComputeRule | None:
-    if context.profile.compute != "cpu":
-        return None
-    runs = _own_baselines(context) if context.epoch == 0 else context.history.baseline_runs()
-    seconds = [r.cpu_seconds for r in runs if r.status is RunStatus.FINISHED and r.cpu_seconds]
-    return ComputeRule(baseline_seconds=seconds)
-
-
-def _own_baselines(context: Context) -> list[Run]:
-    ideas = {i.idea_id for i in context.upstream(Idea, Stage.IDEAS) if i.kind is IdeaKind.BASELINE}
-    patches = {p.patch_id for p in context.upstream(Patch, Stage.PATCHES) if p.idea_id in ideas}
-    return [run for run in context.upstream(Run, Stage.RUNS) if run.patch_id in patches]
-
-
-def _score(context: Context, run: Run, rule: ComputeRule | None) -> Score:
-    evaluation = json.loads(run.result) if run.result else {}
-    manifest = context.environment.manifest
-    judged = judge(run, evaluation, manifest, rule)
-    minimize = manifest.direction == "minimize"
-    value = judged.value
-    return Score(
-        **context.keys,
-        score_id=score_id(run_id=run.run_id, evaluator=context.evaluator),
-        run_id=run.run_id,
-        metric=manifest.metric,
-        value=value,
-        blame=judged.blame,
-        reason=judged.reason,
-        reward=None if value is None else reward(value, minimize=minimize),
-        status=ScoreStatus.INVALID if value is None else ScoreStatus.VALID,
-        verdicts=dict(judged.verdicts),
-        measures=dict(evaluation.get("measures") or {}),
-        evaluator=context.evaluator,
-    )

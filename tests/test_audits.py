@@ -1,0 +1,149 @@
+"""The deep audit: what becomes a parent or the winner has passed it, and its verdict is stored.
+
+The campaign runs on a copy of the small environment whose evaluate.py counts cuts; asked for more
+than a few, it finds a leak in every model that sees sines.
+"""
+
+import shutil
+
+import pytest
+from campaigns import materialize, opened, rows, search_all
+from conftest import PROJECT, write_campaign
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assets.scores.audits import to_audit
+from lake.tables import (
+    Blame,
+    Idea,
+    Patch,
+    Run,
+    Score,
+    ScoreStatus,
+    Selection,
+    SelectionRole,
+    Stage,
+)
+
+CUTS, DEEP = 10, 50
+COUNTING = '''
+def audited(report, given, weights_seen):
+    """Counts the cuts that were asked for."""
+    cuts = int(given["--cuts"])
+    report["measures"]["cuts"] = cuts
+    report["verdicts"]["causal"] = f"passed: {cuts} cuts"
+    if cuts > 10 and "3.0," in open("../env/model/features.py").read().split("WAVES")[1][:40]:
+        report |= {"value": None, "blame": "guard", "reason": "answers moved with the future"}
+        report["verdicts"]["causal"] = "violated: 3 of 40 rows moved"
+    return report
+
+
+'''
+
+
+@pytest.fixture
+def audited_home(home, tmp_path):
+    """A home whose campaign audits the two best of each epoch."""
+    environment = shutil.copytree(PROJECT / "tests/environments/ridge", tmp_path / "audited")
+    manifest = environment / "pyproject.toml"
+    rule = f"floor = 0.99\naudit = {{ cuts = {CUTS}, deep = {DEEP} }}"
+    manifest.write_text(manifest.read_text().replace("floor = 0.99", rule))
+    evaluate = environment / "evaluate.py"
+    text = evaluate.read_text().replace("def main()", f"{COUNTING.lstrip()}def main()")
+    whole = 'report | {"verdicts": verdicts, "measures": measures}'
+    assert whole in text
+    text = text.replace(whole, f"audited({whole}, given, None)")
+    evaluate.write_text(text)
+    write_campaign(
+        home.campaigns,
+        environment=str(environment),
+        strategy={"kind": "evolution", "ideas_per_call": 2, "parents": 2},
+    )
+    return home
+
+
+@pytest.fixture
+def searched(audited_home):
+    search_all(audited_home)
+    return audited_home
+
+
+def titles(home) -> dict[str, str]:
+    """Titles of ideas by run id."""
+    ideas = {idea.idea_id: idea.title for idea in rows(home, Idea)}
+    patches = {patch.patch_id: ideas[patch.idea_id] for patch in rows(home, Patch)}
+    return {run.run_id: patches[run.patch_id] for run in rows(home, Run)}
+
+
+def test_what_leaks_is_refused_when_it_is_about_to_win_and_its_row_stays(searched):
+    named = titles(searched)
+    scores = rows(searched, Score)
+    caught = [s for s in scores if s.blame is Blame.GUARD]
+    assert caught
+    for score in caught:
+        assert "sines" in named[score.run_id].lower()
+        assert score.value is None
+        assert score.reward is None
+        assert score.status is ScoreStatus.INVALID
+        assert score.reason == "deep audit: answers moved with the future"
+        assert score.verdicts["audit"] == "violated: answers moved with the future"
+        assert score.verdicts["causal"] == f"passed: {CUTS} cuts"
+
+
+def test_only_audited_ideas_are_parents_and_the_best(searched):
+    by_idea = {}
+    patches = {patch.patch_id: patch.idea_id for patch in rows(searched, Patch)}
+    runs = {run.run_id: patches[run.patch_id] for run in rows(searched, Run)}
+    for score in rows(searched, Score):
+        by_idea[runs[score.run_id]] = score
+    parents = [s for s in rows(searched, Selection) if s.role is SelectionRole.PARENT]
+    assert parents
+    assert all(by_idea[p.idea_id].measures["cuts"] >= DEEP for p in parents)
+    best = opened(searched).summary().best
+    assert best.cuts >= DEEP
+    assert "passed" in best.score.verdicts["audit"]
+
+
+def test_baselines_and_the_also_rans_are_not_audited(searched):
+    plain = [s for s in rows(searched, Score) if s.value is not None and "audit" not in s.verdicts]
+    assert any(titles(searched)[s.run_id] == "Baseline" for s in plain)
+    assert all(s.measures["cuts"] == CUTS for s in plain)
+
+
+def test_a_rerun_takes_over_the_verdict_of_the_same_outputs(searched):
+    before = {s.run_id: s for s in rows(searched, Score)}
+    materialize(searched, 0, list(Stage)[2:])
+    again = [r for r in rows(searched, Run) if r.epoch == 0 and r.n == 1 and r.reused_from]
+    scores = {s.run_id: s for s in rows(searched, Score)}
+    carried = [r for r in again if "audit" in before[r.reused_from].verdicts]
+    assert carried
+    for run in carried:
+        now, then = scores[run.run_id], before[run.reused_from]
+        assert (now.value, now.measures["cuts"]) == (then.value, then.measures["cuts"])
+        assert then.verdicts["audit"].split(":")[0] in now.verdicts["audit"]
+
+
+values = st.lists(st.floats(0, 10, allow_nan=False), min_size=0, max_size=8)
+
+
+@given(now=values, earlier=values, bar=st.none() | st.floats(0, 10), places=st.integers(1, 4))
+def test_the_first_is_always_audited_and_never_more_than_there_are_places(
+    now, earlier, bar, places
+):
+    named = {f"{i:02}": value for i, value in enumerate(now)}
+    chosen = to_audit(named, earlier, bar=bar, places=places, minimize=True)
+    assert len(chosen) <= max(places, 1)
+    assert chosen == sorted(chosen, key=lambda run: (named[run], run))
+    if now and all(min(now) < other for other in earlier):
+        assert min(named, key=lambda run: (named[run], run)) in chosen
+    for run in chosen:
+        assert sum(other < named[run] for other in [*now, *earlier]) < places
+        best_of_all = min([*now, *earlier])
+        assert named[run] == best_of_all or (bar is not None and named[run] < bar)
+
+
+def test_the_direction_of_the_metric_counts():
+    named = {"a": 1.0, "b": 2.0, "c": 3.0}
+    assert to_audit(named, [], bar=1.5, places=2, minimize=True) == ["a"]
+    assert to_audit(named, [], bar=1.5, places=2, minimize=False) == ["c", "b"]
+    assert to_audit(named, [2.5], bar=None, places=2, minimize=False) == ["c"]

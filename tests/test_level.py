@@ -1,0 +1,125 @@
+"""Which sandbox level a call gets: the best for our own patches, bubblewrap for a model's."""
+
+import pytest
+from campaigns import PressedAfter, rows, search_all
+from conftest import SMALL, write_campaign
+
+from assets import level
+from assets.campaign import campaign_definitions
+from assets.errors import Interrupted, SandboxError
+from assets.instance import open_instance
+from assets.level import choose_level
+from assets.monitor import Hooks, Stop
+from assets.settings import CampaignSettings, Ideator, Implementer, read_campaign
+from lake.tables import Run, RunEvent, RunEventKind, RunStatus
+from launchers.sandbox.preflight import Finding
+
+EVERY = ("none", "landlock", "bwrap")
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Makes the machine one that has certain levels."""
+
+    def has(*levels):
+        found = tuple(Finding(name, name in levels, "said no", "do this") for name in EVERY)
+        monkeypatch.setattr(level, "_findings", lambda: found)
+
+    return has
+
+
+def settings(*, model: bool = False, **changes) -> CampaignSettings:
+    """Settings whose patches the catalog or a language model writes."""
+    read = CampaignSettings.model_validate(SMALL | changes)
+    if not model:
+        return read
+    by_model = {
+        "ideators": [Ideator(model="anthropic")],
+        "implementer": Implementer(model="anthropic"),
+    }
+    return read.model_copy(update=by_model)  # not validated: such campaigns do not run yet
+
+
+@pytest.mark.parametrize(
+    ("levels", "best"),
+    [(EVERY, "bwrap"), (("none", "landlock"), "landlock"), (("none",), "none")],
+)
+def test_our_own_patches_run_at_the_best_level_there_is(machine, levels, best):
+    machine(*levels)
+    assert choose_level(settings(), named=None) == best
+
+
+def test_a_level_asked_for_is_taken_or_refused_never_replaced(machine):
+    machine("none", "landlock")
+    assert choose_level(settings(sandbox="none"), named=None) == "none"
+    assert choose_level(settings(sandbox="none"), named="landlock") == "landlock"
+    with pytest.raises(SandboxError, match=r"'bwrap' does not work.*said no.*do this"):
+        choose_level(settings(sandbox="bwrap"), named=None)
+    with pytest.raises(SandboxError, match="found 'moat'"):
+        choose_level(settings(), named="moat")
+
+
+def test_patches_of_a_model_get_bubblewrap_or_do_not_run(machine):
+    machine(*EVERY)
+    assert choose_level(settings(model=True), named=None) == "bwrap"
+    machine("none", "landlock")
+    with pytest.raises(SandboxError, match=r"written by a model.*name it on the call"):
+        choose_level(settings(model=True), named=None)
+
+
+@pytest.mark.parametrize("weaker", ["none", "landlock"])
+def test_a_weaker_level_for_a_model_is_named_on_the_call_not_in_a_file(machine, weaker):
+    machine(*EVERY)
+    with pytest.raises(SandboxError, match=f"--sandbox {weaker}"):
+        choose_level(settings(model=True, sandbox=weaker), named=None)
+    assert choose_level(settings(model=True), named=weaker) == weaker
+    machine("none")
+    assert choose_level(settings(model=True), named="none") == "none"
+
+
+def test_an_ideator_that_is_a_model_is_enough_to_need_the_wall(machine):
+    machine("none")
+    mixed = settings().model_copy(update={"ideators": [Ideator(model="openai")]})
+    with pytest.raises(SandboxError):
+        choose_level(mixed, named=None)
+
+
+def test_the_level_and_its_gaps_are_recorded_with_every_run(home):
+    write_campaign(home.campaigns, epochs=1)
+    search_all(home, hooks=Hooks(sandbox="none"))
+    assert {run.sandbox_level for run in rows(home, Run)} == {"none"}
+    assert all("network: not cut" in run.sandbox_gaps for run in rows(home, Run))
+
+
+def test_a_search_runs_behind_bubblewrap_by_itself(home):
+    """Needs bubblewrap: `.ci/run` installs it."""
+    write_campaign(home.campaigns, epochs=1)
+    search_all(home)
+    assert {run.sandbox_level for run in rows(home, Run)} == {"bwrap"}
+
+
+def test_in_the_ui_the_level_is_named_by_a_tag_of_the_run(home):
+    settings_now = read_campaign(home.campaigns, "small")
+    job = campaign_definitions(
+        "small", settings_now, home=home
+    ).resolve_implicit_global_asset_job_def()
+    with open_instance(home, ["small"]) as instance:
+        done = job.execute_in_process(
+            partition_key="0000", instance=instance, tags={level.LEVEL_TAG: "none"}
+        )
+    assert done.success
+    assert {run.sandbox_level for run in rows(home, Run)} == {"none"}
+
+
+def test_a_result_from_behind_a_weaker_wall_is_measured_again(home):
+    """The attempt is resumed with a stronger level than its first jobs had."""
+    stop = Stop()
+    hooks = Hooks(monitor=PressedAfter(stop, done=3, times=1), stop=stop, sandbox="none")
+    write_campaign(home.campaigns, epochs=1)
+    with pytest.raises(Interrupted):
+        search_all(home, hooks=hooks)
+    search_all(home, hooks=Hooks(sandbox="bwrap"))
+    found = [run for run in rows(home, Run) if run.status is RunStatus.FINISHED]
+    assert {run.sandbox_level for run in found} == {"bwrap"}
+    lost = [event for event in rows(home, RunEvent) if event.kind is RunEventKind.FINISHED]
+    assert len(lost) > len(found)
