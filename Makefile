@@ -47,6 +47,7 @@ test: $(READY) lint
 bench: $(READY)
 	@$(BIN)/python tests/bench_search.py
 	@$(BIN)/python tests/bench_lake.py
+	@$(BIN)/python tests/bench_sandbox.py
 
 clean:
 	rm -rf $(VENV)

@@ -243,12 +243,13 @@ def test_uniform_logits_score_the_logarithm_of_the_vocabulary(tmp_path, few, sha
     assert result["value"] == pytest.approx(math.log(256), abs=1e-12)
     assert result["measures"] == {"second": pytest.approx(math.log(256)), "tokens": 12 * 64}
     assert result["blame"] is None
-    assert {text.split(":")[0] for text in result["verdicts"].values()} == {"passed"}
+    said = {name: text.split(":")[0] for name, text in result["verdicts"].items()}
+    assert said == {"finite": "passed", "causal": "not audited", "memorised": "passed"}
 
 
 def test_losses_are_those_of_torch_cross_entropy(tmp_path, few, shards):
     rows = evaluate.read_rows(shards["hidden"], count=12, profile=few)
-    order = evaluate.secret_order(12)
+    order = evaluate.row_order(12, seed=evaluate.secret_seed())
     losses = evaluate.run_pass(server(tmp_path, TABLE), rows, order, profile=few)
     table = np.random.default_rng(0).normal(0, 3, (256, 256)).astype("<f4")
     logits = torch.from_numpy(table[rows.inputs_N_T]).double().flatten(0, 1)
@@ -285,7 +286,7 @@ def test_a_bad_server_gives_no_value_and_the_blame(answer, reason, tmp_path, few
     result = evaluate.score(server(tmp_path, answer), **shards, profile=few)
     assert (result["value"], result["blame"]) == (None, "evaluate")
     assert reason in result["reason"]
-    assert result["verdicts"]["finite"].startswith("failed: ")
+    assert result["verdicts"] == {"finite": f"violated: {result['reason']}"}
 
 
 def test_frames_come_back_as_they_went():
@@ -322,6 +323,37 @@ def test_the_command_by_hand_works_in_a_copied_folder_and_gives_the_same_score_a
     )
     assert again.returncode == 0, again.stderr
     assert json.loads((short / "result.json").read_text()) == result
+
+
+def test_a_trained_model_passes_the_audit_and_without_its_mask_it_does_not(short, data, tmp_path):
+    options = ["--profile", "cpu", "--data", data / "train"]
+    trained = ["--seed", 0, "--out", tmp_path / "out", "--budget-seconds", 60]
+    assert run(short, "train.py", *options, *trained).returncode == 0
+    leaky = tmp_path / "leaky"
+    shutil.copytree(short, leaky)
+    story = (leaky / "train.py").read_text()
+    assert story.count("is_causal=True") == 1
+    (leaky / "train.py").write_text(story.replace("is_causal=True", "is_causal=False"))
+    options += ["--outputs", tmp_path / "out", "--hidden", data / "hidden", "--cuts", 512]
+    options += ["--second", data / "second", "--result", tmp_path / "result.json", "--serve"]
+    results = []
+    for folder in (short, leaky):
+        done = run(folder, "evaluate.py", *options, sys.executable, "serve.py")
+        assert done.returncode == 0, done.stderr
+        results.append(json.loads((tmp_path / "result.json").read_text()))
+    honest, caught = results
+    assert 2.5 < honest["value"] < 6
+    assert honest["verdicts"]["causal"].startswith("passed: 2240 cuts in 1 pass")
+    assert honest["measures"]["largest_deviation"] <= evaluate.PROFILES["cpu"].tolerance
+    assert (caught["value"], caught["blame"]) == (None, "guard")
+    assert caught["reason"].startswith("answers moved in ")
+
+
+def test_an_audit_without_the_training_shards_is_a_wrong_command(data, tmp_path):
+    options = ["--profile", "cpu", "--outputs", tmp_path, "--hidden", data / "hidden"]
+    options += ["--second", data / "second", "--result", tmp_path / "result.json", "--cuts", 512]
+    refused = run(NANOGPT, "evaluate.py", *options, "--serve", sys.executable, "serve.py")
+    assert (refused.returncode, "--cuts needs --data" in refused.stderr) == (2, True)
 
 
 def test_every_key_of_the_manifest_is_documented_and_its_files_exist():

@@ -177,6 +177,7 @@ def _spec(context: Context, one: Candidate) -> JobSpec | None:
     outputs = context.launcher.fetch(source) / "out" if result else None
     if result is None or outputs is None or not outputs.is_dir():
         return None
+    rule = context.environment.manifest.audit
     return job_spec(
         context,
         run_id=f"{one.run.run_id}.audit",
@@ -185,7 +186,8 @@ def _spec(context: Context, one: Candidate) -> JobSpec | None:
         seed=one.run.seed,
         checkpoint=str(outputs),
         checkpoint_hashes={name: output["sha256"] for name, output in result["outputs"].items()},
-        cuts=context.environment.manifest.audit.deep - int(one.score.measures.get(CUTS, 0)),
+        cuts=rule.deep - int(one.score.measures.get(CUTS, 0)),
+        score_seconds=context.profile.score_seconds * math.ceil(rule.deep / max(rule.cuts, 1)),
     )
 
 

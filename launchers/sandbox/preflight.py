@@ -71,7 +71,7 @@ def _try(level: str, python: str) -> str | None:
         subprocess.TimeoutExpired: it hung.
     """
     with tempfile.TemporaryDirectory(prefix="varve-wall-") as folder:
-        view = _view(folder, python)
+        view = scoring_view(folder, python)
         wall = WALLS[level]
         wall.prepare(view)
         command = wall.command(view, [python, "-I", "-S", "-c", PROOF])
@@ -84,8 +84,8 @@ def _try(level: str, python: str) -> str | None:
     return said or f"ended with code {done.returncode} and said nothing"
 
 
-def _view(folder: str, python: str) -> View:
-    """A view as scoring has it."""
+def scoring_view(folder: str, python: str) -> View:
+    """A view like that of scoring, with empty folders that are made here."""
     os.chmod(folder, 0o755)
     for name in ("env", "data"):
         os.mkdir(os.path.join(folder, name))
