@@ -27,7 +27,8 @@ LEVELS = {
     "landlock": Level(
         name="landlock",
         gaps=(
-            "processes: sees that others exist; a fork bomb is stopped by a watch, not by a limit",
+            "processes: sees that others exist; a fork bomb is stopped by a watch, not by a limit; after "
+            "a killed supervisor its grandchildren live until the next search",
             "files: learns names, sizes and times of files that it cannot open, masked ones too",
             "files: modes and times cannot be changed, though the calls say so",
             "memory: the limit is a watch that looks every tenth of a second",
