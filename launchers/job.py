@@ -18,7 +18,8 @@ class JobPhase(str, Enum):  # noqa: UP042  # Python 3.10 has no StrEnum
     RUNNING = "running"
     """Its supervisor is alive."""
     DONE = "done"
-    """`result.json` stands; it never changes again."""
+    """`result.json` stands. Submitting again leaves it, unless it says nothing of the work or comes
+    from behind a weaker wall than is wanted then."""
     LOST = "lost"
     """The supervisor died before it wrote a result; submitting again starts anew."""
 

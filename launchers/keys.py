@@ -5,6 +5,7 @@ from pathlib import Path
 
 from launchers import folder as names
 from launchers.job import JobSpec
+from launchers.sandbox.levels import at_least
 
 KEYS = ".keys"
 
@@ -19,11 +20,13 @@ def note_key(runs: Path, spec: JobSpec) -> None:
 
 
 def job_of_key(runs: Path, spec: JobSpec) -> str | None:
-    """Gives the job that computes the very same: run_key, whole tree, data and sandbox level."""
+    """Gives the job that computes the very same, behind no weaker a wall."""
     try:
         run_id = (runs / KEYS / spec.run_key).read_text(encoding="utf-8")
         found = JobSpec.from_json((runs / run_id / names.SPEC).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-    same = (found.run_key, found.tree, found.data, found.sandbox)
-    return run_id if same == (spec.run_key, spec.tree, spec.data, spec.sandbox) else None
+    same = (found.run_key, found.tree, found.data, found.cuts)
+    if same != (spec.run_key, spec.tree, spec.data, spec.cuts):
+        return None
+    return run_id if at_least(found.sandbox, spec.sandbox) else None

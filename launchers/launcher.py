@@ -28,7 +28,7 @@ class Launcher(Protocol):
     """Runs jobs somewhere. Every method may be called again with the same arguments."""
 
     def submit(self, spec: JobSpec, files: Mapping[str, bytes]) -> None:
-        """Starts the job unless a live or done folder of its `run_id` exists.
+        """Starts the job unless one of its `run_id` runs, or has ended behind no weaker a wall.
 
         Args:
             spec: the job.
@@ -38,7 +38,7 @@ class Launcher(Protocol):
     def find(self, spec: JobSpec) -> str | None:
         """Gives the run_id of a job that computes the very same: running, or done with a result.
 
-        Same run_key, tree (scoring files included), data and sandbox level.
+        Same run_key, tree (scoring files included), data and cuts, and no weaker a sandbox level.
         """
 
     def poll(self, run_id: str) -> JobState:

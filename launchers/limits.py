@@ -22,7 +22,8 @@ class Limits(NamedTuple):
     """The limits of one step."""
 
     memory_bytes: int
-    """Of all processes together, shared pages counted once."""
+    """Of all processes together and the files that they keep in memory. Shared pages count once, but
+    for those of such files, which count as file and as memory where they are mapped."""
     processes: int
     """Alive at once."""
     folder: str | None = None
@@ -65,7 +66,7 @@ def _kept_in_memory(pids: Iterable[int]) -> tuple[int, int]:
         try:
             if os.path.samestat(os.stat(inside), os.stat("/")):
                 continue
-            found = [os.statvfs(f"{inside}{folder}") for folder in IN_MEMORY]
+            found = [os.statvfs(f"{inside}{at}") for at in IN_MEMORY if os.path.isdir(inside + at)]
         except OSError:  # not entered yet, or gone
             continue
         used = sum((one.f_blocks - one.f_bfree) * one.f_frsize for one in found)

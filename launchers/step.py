@@ -140,7 +140,8 @@ class Step:
             begun: called once with the process id, before anything is waited for.
 
         Raises:
-            StartError: the program or the folder is not there, or `begun` said so.
+            StartError: the program or the folder is not there.
+            Exception: whatever `begun` raises; the program is killed before.
         """
         started = time.monotonic()
         self._output, write = os.pipe()

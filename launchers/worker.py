@@ -42,9 +42,8 @@ from launchers.record import (
     new_record,
     record_bytes,
 )
-from launchers.sandbox.bwrap import WallError
 from launchers.sandbox.levels import UnknownLevelError, sandbox_level
-from launchers.sandbox.view import View
+from launchers.sandbox.view import View, WallError
 from launchers.step import Ending, Interrupts, StartError, Step, StepEnd
 from launchers.tree import TreeError, lay_tree, read_tree, tree_hash
 
@@ -52,6 +51,8 @@ if TYPE_CHECKING:
     from launchers.job import JobSpec
 
 
+SAID_BYTES = 500
+"""What a reason quotes of the log where the wall itself failed."""
 PRIVATE = {"HOME": "home", "TMPDIR": "tmp"}
 """Private folders of a step, by the variable that names them."""
 
@@ -102,15 +103,20 @@ class Supervisor:
     def _do(self) -> None:
         """The steps in order; a failure of one is raised."""
         files = self._checked_tree()
+        self._lay(files)
         if self.spec.checkpoint is None:
-            self._judge_training(self._train())
+            self._judge_training(*self._train())
         else:
             self._take_checkpoint(self.spec.checkpoint)
+        self._lay(files)
+        self._score()
+
+    def _lay(self, files: dict[str, bytes]) -> None:
+        """Lays down the tree anew, and apart from it the files that no patch may change."""
         frozen = {path: files[path] for path in self.spec.frozen}
         for folder, tree in ((names.ENV, files), (names.JUDGE, frozen)):
             names.remove_tree(self._path(folder))
             lay_tree(self._path(folder), tree)
-        self._score()
 
     def _checked_tree(self) -> dict[str, bytes]:
         """The tree in env/, once all that the job needs is known to be there.
@@ -138,8 +144,8 @@ class Supervisor:
             )
         return files
 
-    def _train(self) -> StepEnd:
-        """Trains, and notes what it took."""
+    def _train(self) -> tuple[StepEnd, View]:
+        """Trains, and notes what it took; gives the end with what the program saw."""
         view = training_view(self.spec, self.run)
         end = self._step(
             view,
@@ -153,12 +159,12 @@ class Supervisor:
         self.record["cpu_seconds"] = round(end.cpu_seconds, 4)
         self.record["exit_code"] = end.exit_code
         self.events.append("trained", ending=end.ending.value, exit_code=end.exit_code)
-        return end
+        return end, view
 
     def _keep_out(self, descriptor: int) -> None:
         self.out = descriptor
 
-    def _judge_training(self, end: StepEnd) -> None:
+    def _judge_training(self, end: StepEnd, view: View) -> None:
         """Harvests what training left and decides whether that can be scored.
 
         Raises:
@@ -166,6 +172,7 @@ class Supervisor:
             CancelledError: the job was to stop.
         """
         self._check_end(end)
+        self._check_wall(view)
         if end.ending is Ending.CPU_LIMIT:
             raise JobFailedError(
                 "timeout",
@@ -259,8 +266,8 @@ class Supervisor:
             raise JobFailedError("infrastructure", str(error)) from error
         self.record["evaluation"] = evaluation
         self.events.append("scored", value=evaluation["value"], blame=evaluation["blame"])
-        if evaluation["blame"] == "evaluate" and wall_of(self.spec).failed(view):
-            raise JobFailedError("infrastructure", "the sandbox of serve.py could not be put up")
+        if evaluation["blame"] == "evaluate":
+            self._check_wall(view)
         if evaluation["value"] is None:
             raise JobFailedError(evaluation["blame"], evaluation["reason"])
 
@@ -298,14 +305,21 @@ class Supervisor:
         except StartError as error:
             raise JobFailedError("setup", str(error)) from error
         except WallError as error:
-            said = self.log.tail(500).strip()
+            said = self.log.tail(SAID_BYTES).strip()
             raise JobFailedError(
                 "infrastructure", f"sandbox {self.level.name}: {error}: {said}"
             ) from error
 
+    def _check_wall(self, view: View) -> None:
+        """Raises if some program of a view could not begin: that is no fault of the patch."""
+        if wall_of(self.spec).failed(view):
+            said = self.log.tail(SAID_BYTES).strip()
+            what = f"sandbox {self.level.name}: the wall could not be put up: {said}"
+            raise JobFailedError("infrastructure", what)
+
     def _limits(self) -> Limits:
         """What a step may not exceed; the disk is watched where the wall does not limit it."""
-        watched = self.level.name == "landlock"
+        watched = wall_of(self.spec).watches_disk
         return Limits(
             memory_bytes=self.spec.memory_bytes,
             processes=self.spec.processes,

@@ -33,7 +33,7 @@ from launchers.sandbox.view import View
 given = json.loads(sys.argv[2])
 command = given["command"]
 if given["confined"]:
-    command = landlock_command(View(**given["view"]), command, readable=given["readable"])
+    command = landlock_command(View(**given["view"]), command)
 os.execve(command[0], command, given["environment"])
 """
 ATTEMPTS = """
@@ -57,7 +57,7 @@ class Box:
         self.user = user
         self.python = SYSTEM_PYTHON if user != os.getuid() else sys.executable
         self.work = folder / "work"
-        for name in ("env", "data", "outside", "work", "work/home", "work/tmp", "work/out"):
+        for name in ("env", "data", "outside", "wall", "work", "work/home", "work/tmp", "work/out"):
             (folder / name).mkdir(mode=0o777)
             os.chown(folder / name, user, -1)
         for name in ("env", "data", "outside"):
@@ -65,7 +65,7 @@ class Box:
             os.chown(folder / name / "file", user, -1)
         shutil.copytree(ROOT / "launchers", folder / "code/launchers")
 
-    def command(self, command, *, confined=True, environment=None, readable=(), **changes):
+    def command(self, command, *, confined=True, environment=None, **changes):
         """What runs a command as the user of the box."""
         view = {
             "python": self.python,
@@ -84,7 +84,6 @@ class Box:
             "view": view | changes,
             "command": command,
             "confined": confined,
-            "readable": readable,
             "environment": environment or {"PATH": "/usr/bin:/bin"},
         }
         start = [self.python, "-I", "-S", "-c", START, str(self.folder / "code")]
@@ -158,8 +157,8 @@ def test_it_reads_what_it_was_given_and_nothing_else(box):
     withheld += ["/proc/self/net/dev", "/proc/self/mountinfo", "/proc/1/cmdline", "/proc/version"]
     withheld += ["/usr/local/", "/dev/"]
     assert set(box.attempts(code, *given, *withheld, confined=False)) == {"done"}
-    extra = [str(box.folder / "extra")]
-    assert box.attempts(code, *given, readable=extra) == ["done"] * len(given)
+    more = {"data": str(box.folder / "data"), "extra": str(box.folder / "extra")}
+    assert box.attempts(code, *given, readable=more) == ["done"] * len(given)
     refused = ["refused PermissionError"] * len(withheld)
     assert box.attempts(code, *withheld) == refused
 
@@ -282,7 +281,7 @@ except PermissionError: print("hidden")
     command = [python, "-I", "-c", ATTEMPTS + code, str(packages)]
     outside = box.run(command, python=python, confined=False)
     assert outside.stdout.splitlines() == ["done"] * 11, outside.stderr
-    inside = box.run(command, python=python, readable=[str(box.folder / "elsewhere")])
+    inside = box.run(command, python=python, readable={"other": str(box.folder / "elsewhere")})
     expected = ["refused PermissionError"] * 6 + ["done"] * 5 + ["hidden"]
     assert inside.stdout.splitlines() == expected, inside.stderr
 

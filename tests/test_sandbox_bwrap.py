@@ -7,6 +7,7 @@ its parts do what they say, and that nothing stays behind.
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import sys
 import venv
@@ -224,3 +225,35 @@ def test_a_machine_without_bubblewrap_is_told_how_to_install_it(monkeypatch):
     monkeypatch.setattr(preflight, "find_program", lambda name: name == "apt-get" or None)
     said = "bwrap: not found on this machine"
     assert preflight.remedy("bwrap", said) == "sudo apt-get install -y bubblewrap"
+
+
+@pytest.mark.parametrize("level", ["none", "landlock", "bwrap"])
+@pytest.mark.parametrize(
+    "serving",
+    ["import time; time.sleep(600)", "import sys; sys.stdout.buffer.write(b'x' * 64)", "1 / 0"],
+)
+def test_a_model_that_does_not_answer_is_its_own_fault_at_every_level(jobs, level, serving):
+    """`model/features.py` is imported by train.py too, so it misbehaves in the server only."""
+    lazy = f"import sys\nif 'serve' in sys.argv[0]:\n    {serving}\ndef features(x): return [1.0, *x]\n"
+    result = jobs.run(sandbox=level, files={"model/features.py": lazy.encode()}, score_seconds=60.0)
+    assert result["blame"] == "evaluate", result["reason"]
+
+
+@pytest.mark.parametrize("level", ["landlock", "bwrap"])
+def test_a_wall_that_cannot_be_put_up_is_the_machines_fault(jobs, level, tmp_path, monkeypatch):
+    """The interpreter may be entered by its owner alone, as below a home of mode 0700."""
+    if level == "bwrap":
+        data = tmp_path / "data"
+        shutil.copytree(jobs.job()[0].data, data)
+        for path in (data / "train").iterdir():
+            path.chmod(0o600)
+        if os.getuid() != 0:
+            pytest.skip("an ordinary user's job is the same user and may read the file")
+        result = jobs.run(sandbox=level, data=str(data))
+        assert "chmod -R o+rX" in result["reason"]
+    else:
+        python = tmp_path / "python"
+        python.write_text("not a program")
+        python.chmod(0o755)
+        result = jobs.run(sandbox=level, python=str(python))
+    assert result["blame"] == "infrastructure", result["reason"]

@@ -27,27 +27,26 @@ from collections.abc import Iterable, Sequence
 from launchers.sandbox import seccomp
 from launchers.sandbox.environment import DEFAULT_PATH
 from launchers.sandbox.interpreter import SYSTEM, SYSTEM_EXTRAS, Interpreter, find_interpreter
-from launchers.sandbox.view import ENV, OUT, View
+from launchers.sandbox.status import RAISING, STANDING, STATUS, clear_status, has_failed
+from launchers.sandbox.view import ENV, GPU_DEVICES, OUT, View, WallError
 
 ROOM = "/varve"
 HOME = "/tmp/home"  # inside the namespace
-GATE, STATUS, FILTER = "gate", "status", "filter"
-"""Files of the wall: the supervisor's word to begin, what bubblewrap reports, the call filter."""
+GATE, FILTER = "gate", "filter"
+"""Files of the wall: the supervisor's word to begin, and the filter of system calls."""
 GATE_FD, STATUS_FD, FILTER_FD = 7, 8, 9
 OPEN_FILES = 4096
-FIRST_UID, UIDS = 61000, 184
-"""User ids that no distribution hands out (systemd's "unused" range)."""
+FIRST_UID = 0x7000_0000
+"""With the supervisor's process id added, a user id that no distribution hands out (the range is
+"unused" in systemd's table) and that no other job has."""
 SYS = ("/sys/devices/system",)
-IN_MEMORY = ("/dev/shm", "/tmp")
+SCRATCH = ("/dev/shm", "/tmp")
 ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
 LINKED = ("bin", "sbin", "lib", "lib32", "lib64")
-GPU_DEVICES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-caps")
+IN_MEMORY = (*SCRATCH, f"{ROOM}/{OUT}")
+"""What a program can write to, as it calls it."""
 ENTER_SECONDS = 30.0
 """How long bubblewrap may take until the program can begin."""
-
-
-class WallError(OSError):
-    """The wall could not be put up; says nothing of the program."""
 
 
 def find_program(name: str) -> str | None:
@@ -63,17 +62,25 @@ def find_program(name: str) -> str | None:
 class Bubblewrap:
     """Puts programs behind bubblewrap."""
 
+    watches_disk = False
+
     def path(self, view: View, name: str) -> str:
         """How the program calls a folder of its view."""
         del view
         return f"{ROOM}/{name}"
 
     def prepare(self, view: View) -> None:
-        """Writes the files that the wall needs."""
-        os.makedirs(view.wall, exist_ok=True)
+        """Writes the files that the wall needs.
+
+        Raises:
+            WallError: the program's user could not read what it is to be given.
+        """
+        clear_status(view)
         with open(os.path.join(view.wall, FILTER), "wb") as file:
             file.write(seccomp.program(machine=os.uname().machine, sockets=True))
-        open(os.path.join(view.wall, STATUS), "wb").close()
+        if os.geteuid() == 0:
+            for folder in view.readable.values():
+                _check_readable(folder)
         if view.out_bytes:
             os.mkfifo(os.path.join(view.wall, GATE))
 
@@ -90,11 +97,9 @@ class Bubblewrap:
             f"{number}{how}{shlex.quote(os.path.join(view.wall, name))}"
             for number, how, name in opened
         ]
-        outer = ["/bin/sh", "-c", " ".join(['exec "$@"', *files]), "varve"]
-        wait = f"read -r go <&{GATE_FD}; exec {GATE_FD}<&-; " if view.out_bytes else ""
-        inner = ["/bin/sh", "-c", f'{wait}"$@"; exit $?', "varve"]
-        inner += [_needed("prlimit"), *_limits(view), *_user(), *command]
-        return [*outer, _needed("bwrap"), *arguments(view), *inner]
+        raising = f'exec {" ".join(files)}; printf {RAISING} >&{STATUS_FD}; exec "$@"'
+        outer = ["/bin/sh", "-c", raising, "varve", _needed("bwrap"), *arguments(view)]
+        return [*outer, *_inside(view), *command]
 
     def open_out(self, view: View, pid: int) -> int:
         """Opens the program's `out` and lets the program begin.
@@ -122,10 +127,39 @@ class Bubblewrap:
             os.close(gate)
 
     def failed(self, view: View) -> bool:
-        """Whether some start of bubblewrap so far never came to run its program."""
-        with open(os.path.join(view.wall, STATUS), encoding="utf-8") as file:
-            reports = file.read()
-        return reports.count('"child-pid"') > reports.count('"exit-code"')
+        """Whether some start so far never came to its program."""
+        return has_failed(view)
+
+
+def _inside(view: View) -> list[str]:
+    """What runs inside in front of the program: process 1, limits, another user id, a last look.
+
+    The last look is that of the program's own user. What it is told by is closed before the program
+    begins; where process 1 keeps it, it belongs to another user.
+    """
+    wait = f"read -r go <&{GATE_FD}; exec {GATE_FD}<&-; " if view.out_bytes else ""
+    look = f'test -x "$1" && test -r . && printf {STANDING} >&{STATUS_FD} && exec {STATUS_FD}>&-'
+    limits = [_needed("prlimit"), *_limits(view)]
+    user = _user()
+    if not user:
+        return [*limits, "/bin/sh", "-c", f'{wait}{look} || exit 126; "$@"; exit $?', "varve"]
+    begin = ["/bin/sh", "-c", f'{look} && exec "$@"; exit 126', "varve"]
+    return ["/bin/sh", "-c", f'{wait}"$@"; exit $?', "varve", *limits, *user, *begin]
+
+
+def _check_readable(folder: str) -> None:
+    """Refuses files that only their owner may read, since the program is another user.
+
+    Raises:
+        WallError: there is one.
+    """
+    for root, _, files in os.walk(folder):
+        for path in (root, *(os.path.join(root, name) for name in files)):
+            if not os.stat(path).st_mode & stat.S_IROTH:
+                raise WallError(
+                    f"{path}: found a mode that lets its owner alone read it, expected one for all, "
+                    f"since behind the wall a job is another user; chmod -R o+rX {folder}"
+                )
 
 
 def arguments(view: View) -> list[str]:
@@ -133,13 +167,13 @@ def arguments(view: View) -> list[str]:
     interpreter = find_interpreter(view.python)
     return [
         *_namespaces(),
-        *("--seccomp", str(FILTER_FD), "--json-status-fd", str(STATUS_FD)),
+        *("--seccomp", str(FILTER_FD)),
         *_variables(view),
         *_parents([f"{ROOM}/{ENV}", *SYSTEM, *SYSTEM_EXTRAS, *ETC, *SYS, *interpreter.folders]),
         *_system(),
         *("--proc", "/proc", "--dev", "/dev"),
         *_gpus(view),
-        *(word for folder in IN_MEMORY for word in _memory(folder, view.scratch_bytes)),
+        *(word for folder in SCRATCH for word in _memory(folder, view.scratch_bytes)),
         *("--perms", "0777", "--dir", HOME),
         *_python(view, interpreter),
         *("--ro-bind", view.folder, f"{ROOM}/{ENV}"),
@@ -149,7 +183,7 @@ def arguments(view: View) -> list[str]:
             for word in ("--ro-bind", at, f"{ROOM}/{name}")
         ),
         *(_memory(f"{ROOM}/{OUT}", view.out_bytes) if view.out_bytes else ()),
-        *("--remount-ro", "/", "--chdir", f"{ROOM}/{ENV}"),
+        *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", f"{ROOM}/{ENV}"),
     ]
 
 
@@ -166,7 +200,7 @@ def _user() -> list[str]:
     """As root: takes a user id of its own, with which every capability goes."""
     if os.geteuid() != 0:
         return []
-    uid = str(FIRST_UID + os.getpid() % UIDS)
+    uid = str(FIRST_UID + os.getpid())
     drop = ["--reuid", uid, "--regid", uid, "--clear-groups", "--inh-caps=-all"]
     return [_needed("setpriv"), *drop]
 

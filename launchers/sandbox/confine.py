@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import NoReturn
 
+STATUS_FD = 3
+RAISING, STANDING = b"r", b"s"
+"""As in status.py, which is not there when this file is started alone."""
 FAILED = 125
 """Exit code where the program was not started."""
 OLDEST_ABI = 6
@@ -87,6 +90,8 @@ def main(arguments: list[str]) -> "NoReturn":
             given.setdefault(name, []).append(value)
         command = arguments[end + 1 :]
         environment = _outer_environment()
+        status = os.open(given["status"][0], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        os.write(status, RAISING)
         os.chdir(given["folder"][0])
         _limit(processes=int(given["processes"][0]), file_bytes=int(given["file-bytes"][0]))
         _drop_capabilities()
@@ -95,8 +100,16 @@ def main(arguments: list[str]) -> "NoReturn":
         _confine_calls(bytes.fromhex(given["calls"][0]))
         for number in (SIGPIPE, SIGXFSZ):  # ignored by this interpreter, and that is inherited
             _LIBC.signal(number, None)
-        _checked("closing files", _LIBC.syscall(CLOSE_RANGE, 3, ctypes.c_uint(EVERY_FD), 0))
-        os.execve(command[0], command, environment)
+        if status != STATUS_FD:
+            os.dup2(status, STATUS_FD, inheritable=False)  # closed by the turn into the command
+        above = ctypes.c_uint(STATUS_FD + 1)
+        _checked("closing files", _LIBC.syscall(CLOSE_RANGE, above, ctypes.c_uint(EVERY_FD), 0))
+        os.write(STATUS_FD, STANDING)
+        try:
+            os.execve(command[0], command, environment)
+        except OSError:
+            os.write(STATUS_FD, RAISING)
+            raise
     except Exception as error:  # noqa: BLE001  # nothing may look as if the command had failed
         text = " ".join(f"varve-sandbox: {error or type(error).__name__}".split())
         os.write(2, f"{text}\n".encode(errors="backslashreplace"))

@@ -1,7 +1,7 @@
 """The process environment of a job: an allow-list at every level.
 
-No key, token or proxy of whoever started the search reaches the code of a patch. This is the one
-file of the room that is handed a process environment; nothing reads it at import.
+No key, token or proxy of whoever started the search reaches the code of a patch. What is handed
+down is decided here alone; nothing reads the process environment at import.
 """
 
 from collections.abc import Mapping, Sequence

@@ -48,14 +48,15 @@ def find_interpreter(python: str) -> Interpreter:
     shares = settings.get("include-system-site-packages", "").lower() == "true"
     used = ({prefix} if settings else set()) | (bases if shares or not settings else set())
     prefixes = used | bases
-    found = set(_packages({*prefixes, SYSTEM_PREFIX}))
-    packages = set(_packages(used))
-    others = [f"{prefix}/{one}" for prefix in bases for one in KINDRED]
-    found |= {folder for folder in others if os.path.isdir(folder)}
+    packages = _packages(used)
+    found = _packages(prefixes | {SYSTEM_PREFIX})
+    found = {real: path for real, path in found.items() if real not in packages}
+    kindred = [f"{prefix}/{one}" for prefix in bases for one in KINDRED]
+    unused = {*found.values(), *(folder for folder in kindred if os.path.isdir(folder))}
     return Interpreter(
         folders=tuple(sorted(one for one in prefixes if one != SYSTEM_PREFIX)),
-        packages=tuple(sorted(packages)),
-        unused=tuple(sorted(found - packages)),
+        packages=tuple(sorted(packages.values())),
+        unused=tuple(sorted(unused)),
     )
 
 
@@ -63,10 +64,12 @@ def _prefix(program: str) -> str:
     return os.path.dirname(os.path.dirname(program))
 
 
-def _packages(prefixes: Iterable[str]) -> list[str]:
-    return [
-        folder for prefix in prefixes for one in PACKAGES for folder in glob.glob(f"{prefix}/{one}")
+def _packages(prefixes: Iterable[str]) -> dict[str, str]:
+    """Folders of packages by where they really lie, since `lib64` is often a link to `lib`."""
+    found = [
+        path for prefix in prefixes for one in PACKAGES for path in glob.glob(f"{prefix}/{one}")
     ]
+    return {os.path.realpath(path): path for path in reversed(found)}
 
 
 def _virtual_environment(prefix: str) -> dict[str, str]:

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from launchers.sandbox import seccomp
-from launchers.sandbox.bwrap import GPU_DEVICES
 from launchers.sandbox.interpreter import SYSTEM, SYSTEM_EXTRAS, find_interpreter
-from launchers.sandbox.view import View
+from launchers.sandbox.status import status_path
+from launchers.sandbox.view import GPU_DEVICES, View
 
 SYSTEM_FILES = (
     *("/bin", "/sbin", "/lib", "/lib32", "/lib64"),
@@ -22,12 +22,10 @@ SYSTEM_FILES = (
 )
 GPU_FILES = ("/proc/driver/nvidia", "/proc/devices", "/sys/bus/pci", "/sys/module/nvidia")
 START = "import sys; sys.path.append(sys.argv[1]); import confine; confine.main(sys.argv[2:])"
-"""Imports this file, since a file that is run itself is compiled again each time (6 ms)."""
+"""Imports confine.py, since a file that is run itself is compiled again each time (6 ms)."""
 
 
-def landlock_command(
-    view: View, command: Sequence[str], *, readable: Sequence[str] = ()
-) -> list[str]:
+def landlock_command(view: View, command: Sequence[str]) -> list[str]:
     """The command line that runs a command confined by Landlock, in the view's folder.
 
     The process environment is passed through as it is.
@@ -35,7 +33,6 @@ def landlock_command(
     Args:
         view: what the program may see.
         command: absolute path of a program, and its arguments.
-        readable: paths that it may read besides the view, the interpreter and the system.
 
     Raises:
         UnsupportedMachineError: there is no filter of calls for this machine.
@@ -44,10 +41,19 @@ def landlock_command(
     system = (*SYSTEM, *SYSTEM_EXTRAS, *SYSTEM_FILES, *(GPU_FILES if view.gpus else ()))
     calls = seccomp.program(machine=os.uname().machine, sockets=False, namespaces=False)
     words = [
-        *("folder", view.folder, "calls", calls.hex(), "processes", str(view.processes)),
+        *(
+            "status",
+            status_path(view),
+            "folder",
+            view.folder,
+            "calls",
+            calls.hex(),
+            "processes",
+            str(view.processes),
+        ),
         *("file-bytes", str(max(view.out_bytes, view.scratch_bytes))),
         *_each("read", (*system, *interpreter.folders)),
-        *_each("read", (view.folder, *view.readable.values(), *readable)),
+        *_each("read", (view.folder, *view.readable.values())),
         *_each("hide", interpreter.unused),
         *_each("hide", (f"{one}/{path}" for one in interpreter.packages for path in view.masked)),
         *_each("write", (f"{view.work}/{name}" for name in _private_folders(view))),

@@ -27,7 +27,7 @@ LEVELS = {
     "landlock": Level(
         name="landlock",
         gaps=(
-            "processes: sees that others exist; a fork bomb is stopped by a watch, not by a limit; after "
+            "processes: sees that others exist; for root a fork bomb is stopped by a watch; after "
             "a killed supervisor its grandchildren live until the next search",
             "files: learns names, sizes and times of files that it cannot open, masked ones too",
             "files: modes and times cannot be changed, though the calls say so",

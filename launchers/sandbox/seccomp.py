@@ -13,6 +13,8 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from launchers.sandbox.view import WallError
+
 Numbers = tuple[int | None, int | None]
 
 DONE, EPERM, ENOSYS, EOPNOTSUPP, EAFNOSUPPORT = 0, 1, 38, 95, 97
@@ -228,7 +230,7 @@ Rule = tuple[Numbers, Code]
 """A call, and what decides about it: instructions that always come to an end."""
 
 
-class UnsupportedMachineError(OSError):
+class UnsupportedMachineError(WallError):
     """The numbers of system calls on this kind of machine are not known here."""
 
 

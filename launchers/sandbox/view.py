@@ -6,6 +6,12 @@ from typing import NamedTuple
 ENV = "env"
 OUT = "out"
 """Names inside: the working directory, and the one folder whose content outlives the program."""
+GPU_DEVICES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-caps")
+"""Device nodes that every user of a GPU needs beside that of the GPU."""
+
+
+class WallError(OSError):
+    """The wall could not be put up; says nothing of the program."""
 
 
 class View(NamedTuple):

@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from launchers.sandbox.bwrap import Bubblewrap
+from launchers.sandbox.status import clear_status, has_failed
 from launchers.sandbox.view import ENV, OUT, View
 
 
 class Wall(Protocol):
     """What every level can do."""
+
+    watches_disk: bool
+    """Whether the private folder lies on a disk that the wall leaves without a limit."""
 
     def path(self, view: View, name: str) -> str:
         """How the program calls a folder of its view: `env`, `out`, or a name of `readable`."""
@@ -35,8 +39,10 @@ class Wall(Protocol):
         """Whether the wall itself failed at some start so far, so that no program ran."""
 
 
-class Open:
+class NoWall:
     """The level `none`: the program runs as whoever started the search."""
+
+    watches_disk = False
 
     def path(self, view: View, name: str) -> str:
         """The folder's own path."""
@@ -63,8 +69,18 @@ class Open:
         return False
 
 
-class Landlock(Open):
+class Landlock(NoWall):
     """The level `landlock`: the kernel refuses to open what is not allowed; see landlock.py."""
+
+    watches_disk = True
+
+    def prepare(self, view: View) -> None:
+        """Begins the account of what came to its program."""
+        clear_status(view)
+
+    def failed(self, view: View) -> bool:
+        """Whether some start so far never came to its program."""
+        return has_failed(view)
 
     def command(self, view: View, command: Sequence[str]) -> list[str]:
         """Puts the confining program in front."""
@@ -73,5 +89,5 @@ class Landlock(Open):
         return landlock_command(view, command)
 
 
-WALLS: dict[str, Wall] = {"none": Open(), "landlock": Landlock(), "bwrap": Bubblewrap()}
+WALLS: dict[str, Wall] = {"none": NoWall(), "landlock": Landlock(), "bwrap": Bubblewrap()}
 """By the name of the level."""
