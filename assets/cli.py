@@ -30,6 +30,14 @@ def spoken_errors() -> Iterator[None]:
         sys.exit(1)
 
 
+at_level = click.option(
+    "--sandbox",
+    type=click.Choice(["bwrap", "landlock", "none"]),
+    help="Level for the jobs of this call (default: the campaign's). Patches that a model wrote run "
+    "below bwrap only if the level is named here.",
+)
+
+
 @click.group(context_settings=HELP)
 def main() -> None:
     """Execution-grounded automated AI research.
@@ -53,12 +61,7 @@ def main() -> None:
     type=click.IntRange(min=1),
     help="Work on at most this many epochs in this call (default: all that are missing).",
 )
-@click.option(
-    "--sandbox",
-    type=click.Choice(["bwrap", "landlock", "none"]),
-    help="Level for the jobs of this call (default: the campaign's). Patches that a model wrote run "
-    "below bwrap only if the level is named here.",
-)
+@at_level
 def search(campaign: str, epochs: int | None, sandbox: str | None) -> None:
     """Run CAMPAIGN from where it stands until all its epochs have scores.
 
@@ -84,12 +87,7 @@ def search(campaign: str, epochs: int | None, sandbox: str | None) -> None:
     metavar="FIRST[-LAST]",
     help="Epochs to run again, for example 2 or 1-3; later ones rest on the earlier ones anew.",
 )
-@click.option(
-    "--sandbox",
-    type=click.Choice(["bwrap", "landlock", "none"]),
-    help="Level for the jobs of this call (default: the campaign's). Patches that a model wrote run "
-    "below bwrap only if the level is named here.",
-)
+@at_level
 def backfill(campaign: str, span: str, sandbox: str | None) -> None:
     """Run a range of epochs of CAMPAIGN again, in order, as new attempts.
 

@@ -4,7 +4,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from launchers.sandbox.levels import LEVELS
+from assets.level import STRONGEST
+from launchers.sandbox.levels import LEVELS, at_least
 from launchers.sandbox.preflight import Finding, examine
 
 
@@ -14,19 +15,17 @@ def show_doctor() -> bool:
     best = [found.level for found in findings if found.works][-1]
     console = Console()
     console.print(_table(findings))
-    console.print(f"Jobs run at level {best}. It does not hold against:", highlight=False)
+    console.print(f"Patches of the shipped catalogs run at level {best}.", highlight=False)
+    if best != STRONGEST:
+        console.print(f"Patches that a model writes need {STRONGEST}.", highlight=False)
+    console.print(f"{best} does not hold against:", highlight=False)
     for gap in LEVELS[best].gaps:
         console.print(f"  {gap}", highlight=False, soft_wrap=True, markup=False)
-    better = next((found for found in findings if not found.works and _above(found, best)), None)
+    better = next((one for one in findings if not one.works and at_least(one.level, best)), None)
     if better:
         console.print(f"\nThe next better level is {better.level}. To get it:", highlight=False)
         console.print(f"  {better.remedy}", highlight=False, soft_wrap=True, markup=False)
     return findings[-1].works
-
-
-def _above(found: Finding, level: str) -> bool:
-    names = list(LEVELS)
-    return names.index(found.level) > names.index(level)
 
 
 def _table(findings: list[Finding]) -> Table:

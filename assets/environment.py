@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from assets.errors import ManifestError
 from assets.home import PROJECT
@@ -53,6 +53,12 @@ class AuditRule(Table):
     """Of every score."""
     deep: Annotated[int, Field(ge=0)] = 0
     """Of one that may become a parent or a winner."""
+
+    @model_validator(mode="after")
+    def _deep_is_deeper(self) -> "AuditRule":
+        if self.deep and not 0 < self.cuts <= self.deep:
+            raise ValueError("expected 0 < cuts <= deep, or deep = 0 for no deep audit")
+        return self
 
 
 class Profile(Table):
@@ -161,10 +167,6 @@ class Environment:
                 f'expected a profile with python = "this" and no accelerators'
             )
         return profile
-
-    def better(self, value: float, than: float) -> bool:
-        """Whether `value` beats `than` in the metric's direction."""
-        return value < than if self.manifest.direction == "minimize" else value > than
 
 
 def find_environment(name: str) -> Path:

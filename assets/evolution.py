@@ -25,7 +25,7 @@ class Choice:
 
 
 def select(
-    history: Sequence[Scored], strategy: Strategy, *, minimize: bool, seed: int, deep: int = 0
+    history: Sequence[Scored], strategy: Strategy, *, minimize: bool, seed: int, deep: int
 ) -> list[Choice]:
     """Parents above the baseline, best first, then a random context of everything tried.
 

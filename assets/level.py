@@ -1,6 +1,6 @@
 """Which sandbox level the jobs of a call run at.
 
-Patches of the shipped catalog are our own code and run at the best level that the machine has.
+Patches of a catalog in this repository are our own code and run at the best level there is.
 Patches that a model wrote need bubblewrap. A weaker level for them cannot be set in a file, which
 outlives the moment in which somebody thought about it: it is named on the very call.
 """
@@ -9,13 +9,14 @@ import sys
 from functools import cache
 
 from assets.errors import SandboxError
+from assets.home import PROJECT
 from assets.settings import CampaignSettings
 from launchers.sandbox.levels import LEVELS, at_least
 from launchers.sandbox.preflight import Finding, examine
 
 STRONGEST = list(LEVELS)[-1]
-OURS = frozenset({"catalog"})
-"""Models whose patches are code of this repository."""
+OURS = "catalog"
+"""The model whose patches are code of this repository, if its file lies in it."""
 LEVEL_TAG = "varve/sandbox"
 """Tag of a Dagster run that names the level for that run."""
 
@@ -52,8 +53,14 @@ def level_line(level: str) -> str:
 
 def writes_own_code(settings: CampaignSettings) -> bool:
     """Whether all patches of a campaign are code of this repository."""
-    models = {settings.implementer.model, *(one.model for one in settings.ideators)}
-    return models <= OURS
+    writers = [(settings.implementer.model, settings.implementer.name)]
+    writers += [(one.model, one.name) for one in settings.ideators]
+    return all(model == OURS and _lies_here(name) for model, name in writers)
+
+
+def _lies_here(catalog: str | None) -> bool:
+    """Whether a catalog is one of this repository: without a name it is the environment's own."""
+    return catalog is None or (PROJECT / catalog).resolve().is_relative_to(PROJECT)
 
 
 def _for_model_code(wanted: str, *, named: bool) -> str:

@@ -16,6 +16,8 @@ class JobsProgress:
     running: int
     failed: int
     adopted: int
+    what: str = "jobs"
+    """What is counted: jobs, or audits of what they gave."""
     values: tuple[tuple[str, float], ...] = ()
     """(idea title, value as the evaluator reported it) of finished jobs; not judged yet."""
 

@@ -60,7 +60,7 @@ class Display:
         self._now = progress
         self._bars.update(
             self._jobs,
-            description=f"jobs of epoch {progress.epoch:04d}",
+            description=f"{progress.what} of epoch {progress.epoch:04d}",
             total=progress.total,
             completed=progress.done,
         )

@@ -27,7 +27,7 @@ class Summary:
     deep: int
     """Cuts of the leak audit that a winner's score must rest on."""
     kept_runs: frozenset[str]
-    """Runs whose outputs are worth their disk: baselines and the best."""
+    """Runs whose outputs are worth their disk: baselines, the best, and the best that is audited."""
 
     @property
     def best(self) -> Scored | None:
@@ -58,7 +58,9 @@ def summarize(history: Sequence[Scored], environment: Environment, profile: str)
     best_by_epoch = tuple(
         pick((v for v, s in valued if s.idea.epoch == epoch), default=None) for epoch in epochs
     )
-    kept = [s.run.run_id for s in (*baselines, *ranked[:1]) if s.run]
+    deep = environment.manifest.audit.deep
+    winners = (*ranked[:1], *[s for s in ranked if s.cuts >= deep][:1])
+    kept = [s.run.reused_from or s.run.run_id for s in (*baselines, *winners) if s.run]
     return Summary(
         noise=pooled_noise(environment.manifest.profiles[profile].baseline, own),
         ranked=ranked,
@@ -67,6 +69,6 @@ def summarize(history: Sequence[Scored], environment: Environment, profile: str)
         valid=len({s.idea.idea_id for s in ideas if s.value is not None}),
         baseline_runs=len(own),
         minimize=minimize,
-        deep=environment.manifest.audit.deep,
+        deep=deep,
         kept_runs=frozenset(kept),
     )

@@ -21,7 +21,7 @@ from test_launchers import Jobs
 
 from assets.data import prepare_data
 from assets.environment import read_environment
-from launchers.sandbox.preflight import examine, scoring_view
+from launchers.sandbox.preflight import examine, trial_view
 from launchers.sandbox.walls import WALLS
 
 LEVELS = [found.level for found in examine() if found.works]
@@ -40,7 +40,7 @@ def cpu_seconds(command: list[str], *, folder: str | None = None) -> float:
 def of_starts(level: str, repeats: int) -> list[float]:
     """Milliseconds of each start."""
     with tempfile.TemporaryDirectory() as folder:
-        view = scoring_view(folder, sys.executable)
+        view = trial_view(folder, sys.executable, out_bytes=0)
         WALLS[level].prepare(view)
         command = WALLS[level].command(view, ["/bin/true"])
         return [1000 * cpu_seconds(command) for _ in range(repeats)]

@@ -120,7 +120,9 @@ def test_a_rerun_takes_over_the_verdict_of_the_same_outputs(searched):
     for run in carried:
         now, then = scores[run.run_id], before[run.reused_from]
         assert (now.value, now.measures["cuts"]) == (then.value, then.measures["cuts"])
-        assert then.verdicts["audit"].split(":")[0] in now.verdicts["audit"]
+        assert (now.reason, now.blame) == (then.reason, then.blame)
+        assert now.verdicts["audit"] == then.verdicts["audit"]
+        assert now.verdicts["audit_level"] == then.verdicts["audit_level"] == "bwrap"
 
 
 values = st.lists(st.floats(0, 10, allow_nan=False), min_size=0, max_size=8)

@@ -51,19 +51,19 @@ def history():
 
 
 def test_parents_beat_the_mean_of_the_baselines_and_the_best_comes_first():
-    chosen = select(history(), Strategy(), minimize=True, seed=0)
+    chosen = select(history(), Strategy(), minimize=True, seed=0, deep=0)
     parents = [c.scored.idea.title for c in chosen if c.role is SelectionRole.PARENT]
     assert parents == ["best", "better"]
 
 
 def test_when_maximising_parents_lie_above():
-    chosen = select(history(), Strategy(), minimize=False, seed=0)
+    chosen = select(history(), Strategy(), minimize=False, seed=0, deep=0)
     parents = [c.scored.idea.title for c in chosen if c.role is SelectionRole.PARENT]
     assert parents == ["worse"]
 
 
 def test_the_context_shows_failures_as_failures_and_never_the_baseline():
-    chosen = select(history(), Strategy(), minimize=True, seed=0)
+    chosen = select(history(), Strategy(), minimize=True, seed=0, deep=0)
     context = {c.scored.idea.title: c for c in chosen if c.role is SelectionRole.CONTEXT}
     assert set(context) == {"better", "best", "worse", "failed"}
     assert context["failed"].scored.value is None
@@ -73,7 +73,7 @@ def test_the_context_shows_failures_as_failures_and_never_the_baseline():
 def test_caps_hold_and_the_draw_is_seeded():
     strategy = Strategy(parents=1, context=2)
     draws = [
-        [c.scored.idea.title for c in select(history(), strategy, minimize=True, seed=s)]
+        [c.scored.idea.title for c in select(history(), strategy, minimize=True, seed=s, deep=0)]
         for s in (1, 1, 2, 3, 4)
     ]
     assert all(len(draw) == 3 and draw[0] == "best" for draw in draws)
@@ -82,4 +82,4 @@ def test_caps_hold_and_the_draw_is_seeded():
 
 
 def test_best_of_n_looks_at_no_score():
-    assert select(history(), Strategy(kind="best_of_n"), minimize=True, seed=0) == []
+    assert select(history(), Strategy(kind="best_of_n"), minimize=True, seed=0, deep=0) == []

@@ -84,6 +84,14 @@ def test_an_ideator_that_is_a_model_is_enough_to_need_the_wall(machine):
         choose_level(mixed, named=None)
 
 
+def test_a_catalog_from_elsewhere_is_not_our_own_code(machine, tmp_path):
+    machine("none")
+    foreign = settings(ideators=[{"model": "catalog", "name": str(tmp_path / "other.toml")}])
+    with pytest.raises(SandboxError):
+        choose_level(foreign, named=None)
+    assert choose_level(foreign, named="none") == "none"
+
+
 def test_the_level_and_its_gaps_are_recorded_with_every_run(home):
     write_campaign(home.campaigns, epochs=1)
     search_all(home, hooks=Hooks(sandbox="none"))

@@ -31,7 +31,7 @@ KILL_LIMIT = 3.0
 MAX_RESTARTS = 1
 """Times that a job is started again whose outcome says nothing: lost, infrastructure, cancelled."""
 LOST = {"status": "failed", "blame": "infrastructure", "reason": "the supervisor died"}
-WEAK = LOST | {"reason": "it ran at a weaker sandbox level than is wanted now"}
+WEAK = "it ran at a weaker sandbox level than is wanted now"
 STOPPED = (
     "stopped on your word: what had ended is kept, and `varve search` goes on where this stopped"
 )
@@ -154,8 +154,19 @@ class Dispatch:
             ended += 1
             del self._live[run_id]
             result = state.result or LOST
-            self._end(job, run_id, WEAK if self._is_weak(result) else result)
+            if self._is_weak(result):
+                self._measure_again(job, run_id)
+            else:
+                self._end(job, run_id, result)
         return ended
+
+    def _measure_again(self, job: Job, run_id: str) -> None:
+        """Puts a job back whose result came from behind too weak a wall; no fault of the machine."""
+        if run_id == job.run_id:
+            self._facts.record(job, RunEventKind.LOST, WEAK)
+        else:
+            self._refused.add(run_id)
+        self._waiting.extendleft([*reversed(self._following.pop(job.run_key, [])), job])
 
     def _is_weak(self, result: Mapping[str, Any]) -> bool:
         """Whether a job that says something ran behind a weaker wall than is wanted now."""

@@ -44,7 +44,9 @@ def _audited(context: Context, rows: Sequence[Score]) -> list[Score]:
     before = context.history.before(context.epoch)
     baselines = [s.value for s in before if s.is_baseline and s.value is not None]
     baselines += [r.value for r in rows if r.run_id not in candidates and r.value is not None]
-    earlier = [s.value for s in before if not s.is_baseline and s.value is not None]
+    deep = context.environment.manifest.audit.deep
+    audited = [s for s in before if not s.is_baseline and s.cuts >= deep]
+    earlier = [s.value for s in audited if s.value is not None]
     changed = audit(
         context,
         candidates,

@@ -7,18 +7,20 @@ shows. The verdict stands in the row from its first commit: a row that was not a
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from assets.diffs import apply_diff
-from assets.errors import Interrupted
+from assets.errors import Interrupted, MachineError
 from assets.job_spec import job_spec
-from assets.monitor import StopLevel
+from assets.monitor import JobsProgress, StopLevel
 from assets.stage import Context
 from lake.ids import content_hash
 from lake.tables import Blame, Patch, Run, Score, ScoreStatus
 from launchers import JobPhase, JobSpec, says_nothing
+from launchers.sandbox.levels import at_least
 
 POLL_SECONDS = 0.02
 MOST_TRIES = 2
@@ -26,8 +28,11 @@ SAME_VALUE = 1e-3
 """Most that the value may differ when it is measured again, relative; on a CPU it does not."""
 CUTS = "cuts"
 """Measure that counts the cuts which a score rests on."""
-AUDIT = "audit"
-"""Verdict of the deep audit."""
+PASSES = "audit_passes"
+"""Measure of the fresh servers that it took to make them."""
+AUDIT, LEVEL = "audit", "audit_level"
+"""Verdict of the deep audit, and the sandbox level that it was found at once it is final."""
+LOST = {"status": "failed", "blame": "infrastructure", "reason": "the supervisor died"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +84,7 @@ def audit(
 ) -> dict[str, Score]:
     """Audits scores until all that may become parent or winner have been.
 
-    A score that fails leaves its place to the next one, which is audited then.
+    What does not pass leaves its place to the next one, which is audited then.
 
     Args:
         context: of the scores stage.
@@ -87,97 +92,137 @@ def audit(
         choose: which of the values (by run id) must be audited.
 
     Returns:
-        The scores that changed, by run id.
+        The scores that were audited, by run id.
 
     Raises:
         Interrupted: if the user stopped it.
+        MachineError: if an audit failed for reasons of the machine.
     """
-    current = {run_id: one.score for run_id, one in candidates.items()}
-    done: set[str] = set()
+    audits = Audits(context, candidates)
+    deep = context.environment.manifest.audit.deep
     while True:
-        values = {key: score.value for key, score in current.items() if score.value is not None}
-        wanted = [key for key in choose(values) if key not in done]
+        current = {run_id: one.score for run_id, one in candidates.items()} | audits.done
+        values = {
+            run_id: score.value
+            for run_id, score in current.items()
+            if score.value is not None
+            if run_id not in audits.done or score.measures.get(CUTS, 0) >= deep
+        }
+        wanted = [run_id for run_id in choose(values) if run_id not in audits.done]
         if not wanted:
-            return {key: current[key] for key in done}
-        current |= _Round(context, [candidates[key] for key in wanted]).run()
-        done |= set(wanted)
+            return audits.done
+        audits.run(wanted)
 
 
-class _Round:
-    """Audits that run side by side."""
+class Audits:
+    """Audits of an epoch, side by side in the launcher's slots."""
 
-    def __init__(self, context: Context, candidates: Sequence[Candidate]) -> None:
+    def __init__(self, context: Context, candidates: Mapping[str, Candidate]) -> None:
         self.context = context
-        self.waiting = list(candidates)
-        self.total = len(candidates)
-        self.live: dict[str, Candidate] = {}
-        self.tries: dict[str, int] = {}
+        self.candidates = candidates
         self.done: dict[str, Score] = {}
+        self._known = _known_scores(context, candidates.values())
+        self._waiting: list[Candidate] = []
+        self._live: dict[str, Candidate] = {}
+        """By the run_id of the job that scores again."""
+        self._tries: Counter[str] = Counter()
+        self._cancelled = False
 
-    def run(self) -> dict[str, Score]:
-        """The judged scores by run id."""
-        while self.waiting or self.live:
+    def run(self, run_ids: Iterable[str]) -> None:
+        """Audits the scores of these runs; the verdicts are in `done`."""
+        self._waiting += [self.candidates[run_id] for run_id in run_ids]
+        while self._waiting or self._live:
             self._obey_stop()
-            moved = self._submit() + self._collect()
-            if not moved:
+            if not self._submit() + self._collect():
                 time.sleep(POLL_SECONDS)
-        return self.done
+            self._report()
 
     def _obey_stop(self) -> None:
         level = self.context.stop.level
-        if level is StopLevel.CANCEL:
-            for job in self.live:
+        if level is StopLevel.CANCEL and not self._cancelled:
+            self._cancelled = True
+            for job in self._live:
                 self.context.launcher.cancel(job)
-        if level is not StopLevel.GO and not self.live:
+        if level is not StopLevel.GO and not self._live:
             raise Interrupted("stopped on your word before every audit had ended; search again")
 
     def _submit(self) -> int:
         moved = 0
         slots = self.context.settings.launcher.slots
-        while self.waiting and len(self.live) < slots and self.context.stop.level is StopLevel.GO:
-            self._start(self.waiting.pop(0))
+        while self._waiting and len(self._live) < slots and self.context.stop.level is StopLevel.GO:
+            self._start(self._waiting.pop(0))
             moved += 1
         return moved
 
     def _start(self, one: Candidate) -> None:
-        known = _known(self.context, one)
+        score, deep = one.score, self.context.environment.manifest.audit.deep
+        known = self._known.get(one.run.run_id)
+        spec = audit_spec(self.context, one)
         if known is not None:
-            self.done[one.run.run_id] = _as_known(one.score, known)
-            return
-        spec = _spec(self.context, one)
-        if spec is None:
-            self.done[one.run.run_id] = _not_audited(one.score, "the outputs of its run are gone")
-            return
-        self.tries[spec.run_id] = self.tries.get(spec.run_id, 0) + 1
-        files = apply_diff(self.context.environment.files, one.patch.diff)
-        self.context.launcher.submit(spec, files)
-        self.live[spec.run_id] = one
+            self.done[one.run.run_id] = as_known(score, known)
+        elif score.measures.get(CUTS, 0) >= deep:
+            self.done[one.run.run_id] = _with(score, f"passed: {score.measures[CUTS]:.0f} cuts")
+        elif spec is None:
+            self.done[one.run.run_id] = _not_audited(score, "the outputs of its run are gone")
+        else:
+            files = apply_diff(self.context.environment.files, one.patch.diff)
+            self.context.launcher.submit(spec, files)
+            self._live[spec.run_id] = one
 
     def _collect(self) -> int:
         moved = 0
-        for job, one in list(self.live.items()):
+        for job, one in list(self._live.items()):
             state = self.context.launcher.poll(job)
             if state.phase is JobPhase.RUNNING:
                 continue
             moved += 1
-            del self.live[job]
-            result = state.result or {"status": "failed", "blame": "infrastructure"}
-            if says_nothing(result) and self.tries[job] < MOST_TRIES:
-                self.waiting.append(one)
+            del self._live[job]
+            result = state.result or LOST
+            if says_nothing(result):
+                self._try_again(job, one, result)
+            elif not at_least(result["sandbox_level"], self.context.sandbox_level):
+                self._waiting.append(one)
             else:
-                self.done[one.run.run_id] = judged(one.score, result)
-                self.context.launcher.release(job, keep_outputs=False)
+                self._judge(job, one, result)
         return moved
 
+    def _try_again(self, job: str, one: Candidate, result: Mapping[str, Any]) -> None:
+        self._tries[job] += 1
+        if self._tries[job] >= MOST_TRIES and not self._cancelled:
+            raise MachineError(
+                f"the audit of run {one.run.run_id} failed {MOST_TRIES} times for reasons of the "
+                f"machine: {result['reason']}. The outputs are kept: mend it and run the same "
+                "command again"
+            )
+        self._waiting.append(one)
 
-def _spec(context: Context, one: Candidate) -> JobSpec | None:
+    def _judge(self, job: str, one: Candidate, result: Mapping[str, Any]) -> None:
+        deep = self.context.environment.manifest.audit.deep
+        self.done[one.run.run_id] = judged(one.score, result, deep=deep)
+        self.context.launcher.release(job, keep_outputs=False)
+
+    def _report(self) -> None:
+        self.context.monitor.jobs(
+            JobsProgress(
+                epoch=self.context.epoch,
+                total=len(self.done) + len(self._waiting) + len(self._live),
+                done=len(self.done),
+                running=len(self._live),
+                failed=sum(score.value is None for score in self.done.values()),
+                adopted=0,
+                what="audits",
+            )
+        )
+
+
+def audit_spec(context: Context, one: Candidate) -> JobSpec | None:
     """The job that scores kept outputs again; None where they are gone."""
     source = one.run.reused_from or one.run.run_id
     result = context.launcher.poll(source).result
     outputs = context.launcher.fetch(source) / "out" if result else None
     if result is None or outputs is None or not outputs.is_dir():
         return None
-    rule = context.environment.manifest.audit
+    wanted = context.environment.manifest.audit.deep - int(one.score.measures.get(CUTS, 0))
     return job_spec(
         context,
         run_id=f"{one.run.run_id}.audit",
@@ -186,69 +231,83 @@ def _spec(context: Context, one: Candidate) -> JobSpec | None:
         seed=one.run.seed,
         checkpoint=str(outputs),
         checkpoint_hashes={name: output["sha256"] for name, output in result["outputs"].items()},
-        cuts=rule.deep - int(one.score.measures.get(CUTS, 0)),
-        score_seconds=context.profile.score_seconds * math.ceil(rule.deep / max(rule.cuts, 1)),
+        cuts=wanted,
+        score_seconds=context.profile.score_seconds * _passes(one.score, wanted),
     )
 
 
-def _known(context: Context, one: Candidate) -> Score | None:
-    """An earlier score of the very same outputs that was audited, passed or not."""
-    same = [run for run in (one.run.run_id, one.run.reused_from) if run is not None]
-    scores = context.lake.read(Score, where={"run_id": same})
-    return next((s for s in scores if s.evaluator == context.evaluator and _was_audited(s)), None)
+def _passes(score: Score, wanted: int) -> float:
+    """How many times the passes of the first scoring it takes to make so many cuts more."""
+    cuts, passes = score.measures.get(CUTS, 0), score.measures.get(PASSES, 0)
+    if not cuts or not passes:
+        return 1
+    return max(1, (1 + math.ceil(wanted * passes / cuts)) / (1 + passes))
 
 
-def _was_audited(score: Score) -> bool:
-    return score.verdicts.get(AUDIT, "not audited").split(":")[0] != "not audited"
+def _known_scores(context: Context, candidates: Iterable[Candidate]) -> dict[str, Score]:
+    """Earlier scores of the very same outputs that were audited, passed or not, by run id."""
+    sources: dict[str, list[str]] = {}
+    for one in candidates:
+        for source in (one.run.run_id, one.run.reused_from):
+            sources.setdefault(source or "", []).append(one.run.run_id)
+    return {
+        run_id: score
+        for score in context.lake.read(Score, where={"run_id": sources.keys()})
+        if score.evaluator == context.evaluator
+        if at_least(score.verdicts.get(LEVEL, ""), context.sandbox_level)
+        for run_id in sources[score.run_id]
+    }
 
 
-def judged(score: Score, result: Mapping[str, Any]) -> Score:
+def judged(score: Score, result: Mapping[str, Any], *, deep: int) -> Score:
     """A score with the verdict of its audit.
 
     Args:
         score: as it stood before.
         result: `result.json` of the job that scored it again.
+        deep: cuts that it must rest on.
     """
     evaluation = result.get("evaluation") or {}
-    again, value = evaluation.get("value"), score.value
+    again, value, level = evaluation.get("value"), score.value, result["sandbox_level"]
     if again is None:
         if result.get("blame") in (Blame.GUARD, Blame.EVALUATE):
-            return _refused(score, Blame(result["blame"]), str(result["reason"]))
+            return _refused(score, Blame(result["blame"]), str(result["reason"]), level)
         return _not_audited(score, str(result.get("reason")))
     if value is None or not math.isclose(again, value, rel_tol=SAME_VALUE):
         reason = f"scored again, the same outputs gave {again} instead of {value}"
-        return _refused(score, Blame.GUARD, reason)
+        return _refused(score, Blame.GUARD, reason, level)
     cuts = score.measures.get(CUTS, 0) + evaluation["measures"].get(CUTS, 0)
-    said = f"passed: {cuts:.0f} cuts in all; again {evaluation['verdicts'].get('causal', '')}"
-    return replace(
-        score,
-        verdicts=score.verdicts | {AUDIT: said},
-        measures=score.measures | {CUTS: cuts},
-    )
+    if cuts < deep:
+        return _not_audited(score, f"found {cuts:.0f} cuts, expected {deep}")
+    causal = evaluation["verdicts"].get("causal", "")
+    passed = _with(score, f"passed: {cuts:.0f} cuts in all; the second time {causal}", level)
+    return replace(passed, measures=score.measures | {CUTS: cuts})
 
 
-def _refused(score: Score, blame: Blame, reason: str) -> Score:
-    return replace(
-        score,
-        value=None,
-        reward=None,
-        status=ScoreStatus.INVALID,
-        blame=blame,
-        reason=f"deep audit: {reason}",
-        verdicts=score.verdicts | {AUDIT: f"violated: {reason}"},
-    )
+def as_known(score: Score, known: Score) -> Score:
+    """A score with the verdict that the same outputs got before."""
+    carried = {name: known.verdicts[name] for name in (AUDIT, LEVEL)}
+    verdicts = score.verdicts | carried
+    if known.value is None:
+        return replace(_invalid(score), blame=known.blame, reason=known.reason, verdicts=verdicts)
+    measures = score.measures | {CUTS: known.measures.get(CUTS, 0)}
+    return replace(score, verdicts=verdicts, measures=measures)
+
+
+def _refused(score: Score, blame: Blame, reason: str, level: str) -> Score:
+    invalid = _with(_invalid(score), f"violated: {reason}", level)
+    return replace(invalid, blame=blame, reason=f"deep audit: {reason}")
+
+
+def _invalid(score: Score) -> Score:
+    return replace(score, value=None, reward=None, status=ScoreStatus.INVALID)
 
 
 def _not_audited(score: Score, reason: str) -> Score:
-    return replace(score, verdicts=score.verdicts | {AUDIT: f"not audited: {reason}"})
+    return _with(score, f"not audited: {reason}")
 
 
-def _as_known(score: Score, known: Score) -> Score:
-    """A score with the verdict that the same outputs got before."""
-    if known.value is None:
-        return _refused(score, known.blame or Blame.GUARD, known.verdicts[AUDIT])
-    return replace(
-        score,
-        verdicts=score.verdicts | {AUDIT: known.verdicts[AUDIT]},
-        measures=score.measures | {CUTS: known.measures.get(CUTS, 0)},
-    )
+def _with(score: Score, verdict: str, level: str | None = None) -> Score:
+    """A score with a verdict of the audit, and the sandbox level that it was found at."""
+    found = {AUDIT: verdict} if level is None else {AUDIT: verdict, LEVEL: level}
+    return replace(score, verdicts=score.verdicts | found)

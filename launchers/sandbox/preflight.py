@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from launchers.sandbox.bwrap import find_program
 from launchers.sandbox.levels import LEVELS
-from launchers.sandbox.view import View
+from launchers.sandbox.view import ENV, OUT, View, WallError
 from launchers.sandbox.walls import WALLS
 
 TRY_SECONDS = 30.0
-PROOF = "import os,sys; os.read(0, 1); sys.stdout.write(os.getcwd())"
-"""What is run: an interpreter that reaches its first line and can use its standard streams."""
+PROOF = "import os, sys; open(sys.argv[1] + '/proof', 'w').write(os.getcwd())"
+"""What is run: an interpreter that reaches its first line and leaves a result."""
 
 
 class Finding(NamedTuple):
@@ -39,16 +39,6 @@ def examine(python: str = sys.executable) -> list[Finding]:
     return [_examine(level, python) for level in LEVELS]
 
 
-def best_level(python: str = sys.executable) -> str:
-    """The strongest level that works here."""
-    return next(level for level in reversed(LEVELS) if _examine(level, python).works)
-
-
-def works(level: str, python: str = sys.executable) -> bool:
-    """Whether one level works here."""
-    return _examine(level, python).works
-
-
 def _examine(level: str, python: str) -> Finding:
     if level == "none":
         return Finding(level, True, "needs nothing and holds nothing", "")
@@ -58,7 +48,10 @@ def _examine(level: str, python: str) -> Finding:
         said = str(error)
     if said is None:
         return Finding(
-            level, True, "an interpreter ran behind it with all of a job's arguments", ""
+            level,
+            True,
+            "behind it an interpreter ran as training does, and its result came out",
+            "",
         )
     return Finding(level, False, said, remedy(level, said))
 
@@ -71,32 +64,60 @@ def _try(level: str, python: str) -> str | None:
         subprocess.TimeoutExpired: it hung.
     """
     with tempfile.TemporaryDirectory(prefix="varve-wall-") as folder:
-        view = scoring_view(folder, python)
-        wall = WALLS[level]
+        view, wall = trial_view(folder, python, out_bytes=1 << 20), WALLS[level]
         wall.prepare(view)
-        command = wall.command(view, [python, "-I", "-S", "-c", PROOF])
-        done = subprocess.run(
-            command, input=b".", capture_output=True, timeout=TRY_SECONDS, env={}, check=False
-        )
-    if done.returncode == 0 and done.stdout.decode() == wall.path(view, "env"):
+        out, here = wall.path(view, OUT), wall.path(view, ENV)
+        command = wall.command(view, [python, "-I", "-S", "-c", PROOF, out])
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env={}
+        ) as process:
+            try:
+                opened = wall.open_out(view, process.pid)
+                _, said = process.communicate(timeout=TRY_SECONDS)
+                proof = _read(opened, "proof")
+            except WallError as error:
+                said, proof = process.communicate(timeout=TRY_SECONDS)[1] or b"", None
+                said = said or str(error).encode()
+            finally:
+                process.kill()
+    if process.returncode == 0 and proof == here:
         return None
-    said = done.stderr.decode(errors="replace").strip()
-    return said or f"ended with code {done.returncode} and said nothing"
+    words = said.decode(errors="replace").strip()
+    return words or f"ended with code {process.returncode} and left {proof!r}, expected {here!r}"
 
 
-def scoring_view(folder: str, python: str) -> View:
-    """A view like that of scoring, with empty folders that are made here."""
+def _read(folder: int, name: str) -> str | None:
+    """A small file in a folder, whose descriptor is closed."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
+    except OSError:
+        return None
+    finally:
+        os.close(folder)
+    with open(descriptor, encoding="utf-8") as file:
+        return file.read()
+
+
+def trial_view(folder: str, python: str, *, out_bytes: int) -> View:
+    """A view of empty folders that are made here.
+
+    Args:
+        folder: empty.
+        python: interpreter that a job would run with.
+        out_bytes: of training; 0 is a view like that of scoring.
+    """
     os.chmod(folder, 0o755)
-    for name in ("env", "data"):
+    for name in ("env", "data", "home", "tmp", OUT):
         os.mkdir(os.path.join(folder, name))
     return View(
         python=python,
         folder=os.path.join(folder, "env"),
         readable={"data": os.path.join(folder, "data")},
-        work=None,
+        work=folder if out_bytes else None,
         wall=os.path.join(folder, "wall"),
         masked=(),
-        out_bytes=0,
+        out_bytes=out_bytes,
         scratch_bytes=1 << 20,
         processes=64,
         gpus=(),
@@ -110,7 +131,7 @@ def remedy(level: str, said: str) -> str:
         return (
             "a kernel of 6.12 or newer with Landlock among its security modules (lsm=landlock,...)"
         )
-    if isinstance(said, str) and said.startswith(("bwrap:", "prlimit:", "setpriv:")):
+    if said.startswith(("bwrap:", "prlimit:", "setpriv:")):
         for name in ("bwrap", "prlimit", "setpriv"):
             if find_program(name) is None:
                 return _install("bubblewrap" if name == "bwrap" else "util-linux")
