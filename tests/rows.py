@@ -71,6 +71,7 @@ def scored(
     kind: str = "fresh",
     seed: int = 0,
     reason: str | None = None,
+    measures: dict[str, float] | None = None,
 ) -> Scored:
     score = Score(
         **KEYS,
@@ -82,6 +83,7 @@ def scored(
         reason=reason,
         status=ScoreStatus.VALID if value is not None else ScoreStatus.INVALID,
         evaluator="e",
+        measures=measures or {},
     )
     return Scored(
         idea=idea(title, kind=kind), patch=patch(title), run=run(title, seed=seed), score=score

@@ -4,14 +4,18 @@ The campaign runs on a copy of the small environment whose evaluate.py counts cu
 than a few, it finds a leak in every model that sees sines.
 """
 
+import dataclasses
 import shutil
 
 import pytest
-from campaigns import materialize, opened, rows, search_all
+from campaigns import PressedAfter, materialize, opened, rows, search_all
 from conftest import PROJECT, write_campaign
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assets.errors import Interrupted, VarveError
+from assets.monitor import Hooks, JobsProgress, Stop
+from assets.scores import audits
 from assets.scores.audits import to_audit
 from lake.tables import (
     Blame,
@@ -149,3 +153,66 @@ def test_the_direction_of_the_metric_counts():
     assert to_audit(named, [], bar=1.5, places=2, minimize=True) == ["a"]
     assert to_audit(named, [], bar=1.5, places=2, minimize=False) == ["c", "b"]
     assert to_audit(named, [2.5], bar=None, places=2, minimize=False) == ["c"]
+
+
+class PressedInAudits(PressedAfter):
+    """Presses Ctrl-C when audits have begun."""
+
+    def jobs(self, progress: JobsProgress) -> None:
+        if progress.what == "audits":
+            super().jobs(progress)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_in_the_audits_leaves_the_stage_open_and_nothing_is_decided(audited_home, times):
+    stop = Stop()
+    hooks = Hooks(monitor=PressedInAudits(stop, done=0, times=times), stop=stop)
+    with pytest.raises(Interrupted):
+        search_all(audited_home, hooks=hooks)
+    assert not rows(audited_home, Score)
+    search_all(audited_home)
+    best = opened(audited_home).summary().best
+    assert best.cuts >= DEEP
+
+
+def test_an_audit_that_the_machine_fails_leaves_the_stage_open(audited_home, monkeypatch):
+    """The outputs are other bytes than those that were scored: a fault of the disk."""
+    real = audits.audit_spec
+
+    def damaged(context, one):
+        spec = real(context, one)
+        return dataclasses.replace(spec, checkpoint_hashes={"weights.json": "0" * 64})
+
+    monkeypatch.setattr(audits, "audit_spec", damaged)
+    with pytest.raises(VarveError, match=r"audit of run .* failed 2 times .* expected"):
+        search_all(audited_home)
+    assert not rows(audited_home, Score)
+    monkeypatch.undo()
+    search_all(audited_home)
+    assert all("not audited" not in s.verdicts.get("audit", "") for s in rows(audited_home, Score))
+
+
+def test_what_cannot_be_audited_leaves_its_place_to_the_next(audited_home, monkeypatch):
+    monkeypatch.setattr(audits, "audit_spec", lambda context, one: None)
+    search_all(audited_home)
+    first = [s for s in rows(audited_home, Score) if s.epoch == 0 and "audit" in s.verdicts]
+    assert len(first) >= 3
+    assert {s.verdicts["audit"] for s in first} == {"not audited: the outputs of its run are gone"}
+    assert not [s for s in rows(audited_home, Selection) if s.role is SelectionRole.PARENT]
+    assert opened(audited_home).summary().best is None
+
+
+def test_fewer_cuts_than_were_asked_for_are_no_pass(searched):
+    score = next(s for s in rows(searched, Score) if s.value is not None)
+    evaluation = {"value": score.value, "measures": {"cuts": 3}, "verdicts": {"causal": "passed"}}
+    result = {"evaluation": evaluation, "sandbox_level": "bwrap"}
+    found = audits.judged(score, result, deep=10**6)
+    assert found.verdicts["audit"].startswith("not audited: found")
+    assert found.value == score.value
+
+
+def test_another_value_the_second_time_is_refused(searched):
+    score = next(s for s in rows(searched, Score) if s.value is not None)
+    evaluation = {"value": score.value + 0.1, "measures": {"cuts": 10**6}, "verdicts": {}}
+    found = audits.judged(score, {"evaluation": evaluation, "sandbox_level": "bwrap"}, deep=1)
+    assert (found.value, found.blame) == (None, Blame.GUARD)

@@ -56,6 +56,13 @@ def test_parents_beat_the_mean_of_the_baselines_and_the_best_comes_first():
     assert parents == ["best", "better"]
 
 
+def test_a_parents_score_rests_on_the_deep_audit():
+    known = [*history(), scored("audited", value=2.2, measures={"cuts": 8192.0})]
+    chosen = select(known, Strategy(), minimize=True, seed=0, deep=8192)
+    parents = [c.scored.idea.title for c in chosen if c.role is SelectionRole.PARENT]
+    assert parents == ["audited"]
+
+
 def test_when_maximising_parents_lie_above():
     chosen = select(history(), Strategy(), minimize=False, seed=0, deep=0)
     parents = [c.scored.idea.title for c in chosen if c.role is SelectionRole.PARENT]
