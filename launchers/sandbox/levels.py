@@ -39,6 +39,7 @@ LEVELS = {
             "proc: child processes cannot read their own /proc/self",
             "compile: torch.compile reads every file of torch and fails where some are masked, "
             "unless TORCHINDUCTOR_FORCE_DISABLE_CACHES=1",
+            "timing: notes in the page cache, as at level bwrap",
             "kernel: shared with the machine; a hole in it is a hole in the wall",
         ),
     ),
@@ -46,6 +47,8 @@ LEVELS = {
         name="bwrap",
         gaps=(
             "memory: the limit is a watch that looks every tenth of a second",
+            "timing: how fast a file is read tells whether anyone has read it before, so that a model "
+            "could leave notes in the machine's page cache from one scoring pass to the next",
             "kernel: shared with the machine; a hole in it is a hole in the wall",
         ),
     ),

@@ -94,6 +94,15 @@ MACHINE: Mapping[str, Numbers] = {
 """Run the machine itself. The last two also read, but only how the time is kept exact: the time is
 read by clock_gettime."""
 
+PAGE_CACHE: Mapping[str, Numbers] = {
+    "cachestat": (451, 451),
+    "mincore": (27, 232),
+    "fadvise64": (221, 223),
+    "preadv2": (327, 286),
+}
+"""Tell or decide which files lie in memory. The machine's cache is shared by the passes of an audit:
+what one has read, the next could find there. That reading takes longer cannot be hidden."""
+
 DENIED: Mapping[str, Numbers] = {**PROCESSES, **KERNEL, **KEYS, **MOUNTS, **HANDLES, **MACHINE}
 """Refused behind every wall."""
 
@@ -186,6 +195,8 @@ CLONE: Numbers = (56, 220)
 CLONE3: Numbers = (435, 435)
 UNSHARE: Numbers = (272, 97)
 IOCTL: Numbers = (16, 29)
+MADVISE: Numbers = (28, 233)
+MADV_COLD, MADV_PAGEOUT = 20, 21
 SOCKET: Numbers = (41, 198)
 SOCKETPAIR: Numbers = (53, 199)
 
@@ -277,6 +288,8 @@ def _everywhere() -> list[Rule]:
         (CLONE3, _refuse(ENOSYS)),  # its flags lie in memory; libraries then take clone
         (UNSHARE, _no_flag(NAMESPACES | TIME_NAMESPACE)),
         (IOCTL, [_argument(1), *_none_of(TIOCSTI, TIOCLINUX)]),
+        *_refused(PAGE_CACHE, ENOSYS),  # libraries then go without
+        (MADVISE, [_argument(2), *_none_of(MADV_COLD, MADV_PAGEOUT)]),
     ]
 
 
