@@ -73,7 +73,7 @@ def kernel_numbers(machine: str) -> dict[str, int]:
     if found is None:
         pytest.skip(f"no kernel header with the calls of {machine} is installed here")
     lines = re.findall(r"#define __NR(?:3264)?_(\w+) +(\d+) *$", Path(found).read_text(), re.M)
-    return NEW | {name: int(number) for name, number in lines}
+    return NEW | {name: int(number) for name, number in lines if name != "syscalls"}
 
 
 def answer(program: bytes, *, audit: int, number: int, arguments: tuple[int, ...] = ()) -> str:
