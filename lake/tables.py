@@ -222,6 +222,8 @@ class Run(Row):
     wall_seconds: float | None = None
     cpu_seconds: float | None = None
     """Of training: the whole process tree, measured by the supervisor."""
+    score_cpu_seconds: float | None = None
+    """Of scoring, the audit included."""
     cost_usd: float | None = None
     """None where nobody sends a bill."""
     hardware: str | None = None

@@ -57,6 +57,7 @@ def run(title: str, *, seed: int = 0, **columns) -> Run:
             "launcher": "local",
             "status": RunStatus.FINISHED,
             "cpu_seconds": 1.0,
+            "score_cpu_seconds": 1.0,
             "sandbox_level": "none",
             "versions": {"evaluator": "e"},
         }

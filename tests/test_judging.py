@@ -26,7 +26,7 @@ MANIFEST = Manifest.model_validate(
     }
 )
 MAXIMISE = MANIFEST.model_copy(update={"direction": "maximize", "floor": 0.99})
-RULE = ComputeRule(baseline_seconds=[9.0, 10.0, 30.0])
+RULE = ComputeRule(baseline_seconds=[9.0, 10.0, 30.0], baseline_scoring=[1.0, 2.0])
 
 
 def test_an_honest_run_keeps_its_value():
@@ -42,7 +42,18 @@ def test_more_than_one_and_a_half_medians_of_compute_is_a_timeout_without_a_valu
     assert "1.51x" in judged.reason
 
 
-@pytest.mark.parametrize(("rule", "cpu"), [(ComputeRule(baseline_seconds=[]), 1.0), (RULE, None)])
+def test_a_model_that_goes_on_training_while_it_is_scored_is_a_timeout_too():
+    assert judge(run("a", score_cpu_seconds=2.25), {"value": 2.5}, MANIFEST, RULE).value == 2.5
+    judged = judge(run("a", score_cpu_seconds=2.3), {"value": 2.5}, MANIFEST, RULE)
+    assert (judged.value, judged.blame) == (None, Blame.TIMEOUT)
+    assert judged.reason.startswith("scoring took 2.30 CPU-s, 1.53x")
+    assert judged.verdicts["scoring"].startswith("violated")
+
+
+NO_BASELINE = ComputeRule(baseline_seconds=[], baseline_scoring=[])
+
+
+@pytest.mark.parametrize(("rule", "cpu"), [(NO_BASELINE, 1.0), (RULE, None)])
 def test_compute_that_cannot_be_compared_gives_no_value(rule, cpu):
     judged = judge(run("a", cpu_seconds=cpu), {"value": 2.5}, MANIFEST, rule)
     assert (judged.value, judged.blame) == (None, Blame.SETUP)

@@ -52,6 +52,7 @@ def _row(context: Context, job: Job, outcome: Outcome) -> Run:
         reason=result.get("reason"),
         wall_seconds=result.get("wall_seconds"),
         cpu_seconds=result.get("cpu_seconds"),
+        score_cpu_seconds=result.get("score_cpu_seconds"),
         hardware=result.get("hardware"),
         versions=versions | {"torch": torch_version(), "evaluator": context.evaluator},
         sandbox_level=result.get("sandbox_level"),

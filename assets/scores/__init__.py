@@ -31,8 +31,11 @@ def _compute_rule(context: Context) -> ComputeRule | None:
     if context.profile.compute != "cpu":
         return None
     runs = _own_baselines(context) if context.epoch == 0 else context.history.baseline_runs()
-    seconds = [r.cpu_seconds for r in runs if r.status is RunStatus.FINISHED and r.cpu_seconds]
-    return ComputeRule(baseline_seconds=seconds)
+    done = [run for run in runs if run.status is RunStatus.FINISHED]
+    return ComputeRule(
+        baseline_seconds=[run.cpu_seconds for run in done if run.cpu_seconds],
+        baseline_scoring=[run.score_cpu_seconds for run in done if run.score_cpu_seconds],
+    )
 
 
 def _audited(context: Context, rows: Sequence[Score]) -> list[Score]:

@@ -10,7 +10,8 @@ from assets.environment import Manifest
 from lake.tables import Blame, Run, RunStatus
 
 COMPUTE_LIMIT = 1.5
-"""Most CPU time of training, in medians of the campaign's own baseline runs."""
+"""Most CPU time, in medians of the campaign's own baseline runs: of training, and of scoring, where a
+model could go on with its training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,23 +29,35 @@ class ComputeRule:
     """The CPU-time rule of a profile whose compute is CPU time."""
 
     baseline_seconds: Sequence[float]
-    """CPU time of the campaign's own finished baseline runs."""
+    """CPU time of training of the campaign's own finished baseline runs."""
+    baseline_scoring: Sequence[float]
+    """CPU time of scoring of these runs."""
 
-    def judge(self, cpu_seconds: float | None) -> Judgement:
-        """Within the limit, above it, or not to be told."""
-        if not self.baseline_seconds or cpu_seconds is None:
-            reason = "no baseline run of the campaign finished, so compute cannot be compared"
-            return Judgement(
-                blame=Blame.SETUP, reason=reason, verdicts={"compute": f"unknown: {reason}"}
-            )
-        median = statistics.median(self.baseline_seconds)
-        said = f"{cpu_seconds:.2f} CPU-s, {cpu_seconds / median:.2f}x the baselines' {median:.2f}"
-        if cpu_seconds > COMPUTE_LIMIT * median:
-            reason = f"training took {said}; at most {COMPUTE_LIMIT}x counts"
-            return Judgement(
-                blame=Blame.TIMEOUT, reason=reason, verdicts={"compute": f"violated: {said}"}
-            )
-        return Judgement(verdicts={"compute": f"passed: {said}"})
+    def judge(self, training: float | None, scoring: float | None) -> Judgement:
+        """Within the limit in both, above it, or not to be told.
+
+        Args:
+            training: CPU seconds.
+            scoring: CPU seconds.
+        """
+        verdicts: dict[str, str] = {}
+        found = (
+            ("compute", "training", training, self.baseline_seconds),
+            ("scoring", "scoring", scoring, self.baseline_scoring),
+        )
+        for name, what, seconds, baseline in found:
+            if seconds is None or not baseline:
+                reason = f"no baseline's {what} is known, so its compute cannot be compared"
+                verdicts[name] = f"not judged: {reason}"
+                return Judgement(blame=Blame.SETUP, reason=reason, verdicts=verdicts)
+            median = statistics.median(baseline)
+            said = f"{seconds:.2f} CPU-s, {seconds / median:.2f}x the baselines' {median:.2f}"
+            if seconds > COMPUTE_LIMIT * median:
+                reason = f"{what} took {said}; at most {COMPUTE_LIMIT}x counts"
+                verdicts[name] = f"violated: {said}"
+                return Judgement(blame=Blame.TIMEOUT, reason=reason, verdicts=verdicts)
+            verdicts[name] = f"passed: {said}"
+        return Judgement(verdicts=verdicts)
 
 
 def judge(
@@ -56,7 +69,7 @@ def judge(
     if run.status is not RunStatus.FINISHED:
         blame = run.blame or Blame.INFRASTRUCTURE
         return Judgement(blame=blame, reason=run.reason or run.status.value, verdicts=verdicts)
-    compute = rule.judge(run.cpu_seconds) if rule else None
+    compute = rule.judge(run.cpu_seconds, run.score_cpu_seconds) if rule else None
     verdicts |= compute.verdicts if compute else {}
     if compute and compute.blame:
         return Judgement(blame=compute.blame, reason=compute.reason, verdicts=verdicts)
