@@ -4,7 +4,8 @@ RUN/ spec.json   the job
      env/        the patched tree
      judge/      its frozen files alone, while it is scored
      out/        harvested outputs, only what was declared
-     log.txt     bounded log of training and scoring
+     log.txt     bounded log of training
+     score.txt   that of scoring; never shown to a model, since a server prints what it is asked
      events.jsonl  what happened when, each line synced; heartbeats
      result.json last, by rename: the job is done
      lock        flock held by the live supervisor, its pid inside
@@ -28,6 +29,7 @@ ENV = "env"
 JUDGE = "judge"
 OUT = "out"
 LOG = "log.txt"
+SCORE_LOG = "score.txt"
 EVENTS = "events.jsonl"
 RESULT = "result.json"
 LOCK = "lock"

@@ -271,7 +271,7 @@ def _set_aside(run: Path) -> None:
     for name in (names.ENV, names.JUDGE, names.OUT, names.WORK):
         names.remove_tree(str(run / name))
     partial = f"{names.RESULT}.partial"
-    for name in (names.RESULT, names.LOG, names.PROCESSES, names.RESERVE, partial):
+    for name in (names.RESULT, names.LOG, names.SCORE_LOG, names.PROCESSES, names.RESERVE, partial):
         names.remove_file(str(run / name))
 
 

@@ -92,13 +92,13 @@ def read_process(pid: int) -> Process | None:
     )
 
 
-def proportional_bytes(pid: int) -> int:
-    """Memory of one process, each shared page divided among those that share it; 0 when gone."""
+def proportional_bytes(pid: int) -> int | None:
+    """Memory of one process, each shared page divided among those that share it; None: not told."""
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             return sum(int(line.split()[1]) << 10 for line in file if line.startswith(b"Pss:"))
     except OSError:
-        return 0
+        return None
 
 
 def process_table() -> list[Process]:

@@ -83,7 +83,8 @@ class ProcessTree:
         resident = sum(row.memory_bytes for row in self._live)
         if resident <= above or not LINUX:
             return resident
-        return sum(proportional_bytes(row.pid) for row in self._live)
+        found = [(proportional_bytes(row.pid), row.memory_bytes) for row in self._live]
+        return sum(whole if shared is None else shared for shared, whole in found)
 
     def kill(self) -> bool:
         """Ends every process of the tree.

@@ -71,6 +71,7 @@ def _view(
         readable=readable,
         work=work,
         wall=os.path.join(run, names.WORK, "wall"),
+        lock=os.path.join(run, names.LOCK),
         masked=tuple(spec.masked),
         out_bytes=out,
         scratch_bytes=spec.scratch_bytes,

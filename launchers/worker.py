@@ -75,6 +75,9 @@ class Supervisor:
         self.events = Events(run, self.disk)
         self.log = BoundedLog(self._path(names.LOG), self.spec.log_bytes, self.disk.forgive)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self.score_log = BoundedLog(
+            self._path(names.SCORE_LOG), self.spec.log_bytes, self.disk.forgive
+        )
         self.processes = os.open(self._path(names.PROCESSES), flags, 0o644)
         os.write(self.processes, f"{boot_id()}\n".encode())
         self.level = sandbox_level("none")
@@ -240,6 +243,7 @@ class Supervisor:
             lambda spec, view: score_command(spec, self.run, view),
             folder=names.JUDGE,
             wall_seconds=self.spec.score_seconds,
+            log=self.score_log,
         )
         self.record["score_wall_seconds"] = round(end.wall_seconds, 4)
         self.record["score_cpu_seconds"] = round(end.cpu_seconds, 4)
@@ -280,12 +284,13 @@ class Supervisor:
         wall_seconds: float,
         cpu_seconds: float | None = None,
         begun: Callable[[int], None] | None = None,
+        log: BoundedLog | None = None,
     ) -> StepEnd:
         """Runs one program of the environment, in fresh private folders."""
         self._fresh_work()
         step = Step(
             interrupts=self.interrupts,
-            log=self.log,
+            log=log or self.log,
             disk=self.disk,
             tree=ProcessTree(self._remember),
             heartbeat=lambda used: self.events.append("heartbeat", cpu_seconds=round(used, 2)),
@@ -313,7 +318,8 @@ class Supervisor:
     def _check_wall(self, view: View) -> None:
         """Raises if some program of a view could not begin: that is no fault of the patch."""
         if wall_of(self.spec).failed(view):
-            said = self.log.tail(SAID_BYTES).strip()
+            log = self.score_log if self.score_log.total else self.log
+            said = log.tail(SAID_BYTES).strip()
             what = f"sandbox {self.level.name}: the wall could not be put up: {said}"
             raise JobFailedError("infrastructure", what)
 
@@ -361,6 +367,7 @@ class Supervisor:
         names.remove_file(self._path(names.RESERVE))
         names.remove_empty(self._path(names.SUPERVISOR_LOG))
         self.log.close()
+        self.score_log.close()
         own = resource.getrusage(resource.RUSAGE_SELF)
         self.events.append(
             "finished",

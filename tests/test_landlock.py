@@ -73,6 +73,7 @@ class Box:
             "readable": {"data": str(self.folder / "data")},
             "work": str(self.work),
             "wall": str(self.folder / "wall"),
+            "lock": None,
             "masked": MASKED,
             "out_bytes": 1 << 22,
             "scratch_bytes": 1 << 20,

@@ -81,6 +81,7 @@ def test_the_hidden_text_lies_nowhere_in_sight(level, pieces, tmp_path):
         readable={},
         work=None,
         wall=str(tmp_path / "wall"),
+        lock=None,
         masked=field.environment_called("nanogpt").manifest.profiles["cpu"].masked,
         out_bytes=0,
         scratch_bytes=1 << 20,

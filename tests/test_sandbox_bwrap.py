@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 import venv
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def view(tmp_path: Path, **changes) -> View:
         "readable": {"data": str(tmp_path / "data")},
         "work": None,
         "wall": str(tmp_path / "wall"),
+        "lock": None,
         "masked": (),
         "out_bytes": 0,
         "scratch_bytes": 1 << 20,
@@ -75,7 +77,7 @@ leave()
     line = next(line for line in log.splitlines() if line.startswith("SEEN"))
     seen = json.loads(line.removeprefix("SEEN "))
     assert seen["varve"] == ["data", "env", "out"]
-    assert seen["pids"] == ["1", "2"]
+    assert len(seen["pids"]) == 2
     assert (seen["cwd"], seen["home"]) == ("/varve/env", "/tmp/home")
     assert "VARVE_CANARY_KEY" not in seen["env"]
     assert seen["uid"] != 0
@@ -257,3 +259,43 @@ def test_a_wall_that_cannot_be_put_up_is_the_machines_fault(jobs, level, tmp_pat
         python.chmod(0o755)
         result = jobs.run(sandbox=level, python=str(python))
     assert result["blame"] == "infrastructure", result["reason"]
+
+
+@pytest.mark.parametrize("after", [0.0, 0.02, 0.04, 0.06, 0.08, 0.1])
+def test_a_supervisor_killed_while_a_server_starts_leaves_nothing(jobs, after):
+    """The server would go on for a minute; its wall may be half up when the supervisor dies."""
+    lazy = "import sys, time\nif 'serve' in sys.argv[0]:\n    time.sleep(60)\n"
+    lazy += "def features(x): return [1.0, *x]\n"
+    jobs.submit(sandbox="bwrap", files={"model/features.py": lazy.encode()})
+    supervisor = jobs.supervisor()
+    wait_until(lambda: "harvested" in jobs.events())
+    time.sleep(after)
+    os.kill(supervisor, signal.SIGKILL)
+    marker = str(jobs.path(""))
+    wait_until(lambda: not _processes_of(marker), seconds=5)
+
+
+def _processes_of(marker: str) -> list[str]:
+    """Command lines that name a run folder, and servers below nobody."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            line = Path(f"/proc/{entry}/cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if entry.isdigit() and marker in line and "pytest" not in line:
+            found.append(line)
+    return found
+
+
+def test_what_a_server_prints_is_kept_apart(jobs):
+    """It is given hidden text, and logs of training are shown to models."""
+    loud = (
+        "import sys\nif 'serve' in sys.argv[0]:\n    print('SECRET', file=sys.stderr, flush=True)\n"
+    )
+    loud += "def features(x): return [1.0, *x]\n"
+    for level in ("none", "landlock", "bwrap"):
+        result = jobs.run(level, sandbox=level, files={"model/features.py": loud.encode()})
+        assert result["status"] == "finished", result["reason"]
+        assert "SECRET" not in jobs.path("log.txt", level).read_text() + str(result)
+        assert "SECRET" in jobs.path("score.txt", level).read_text()

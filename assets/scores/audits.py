@@ -17,7 +17,7 @@ from assets.errors import Interrupted, MachineError
 from assets.job_spec import job_spec
 from assets.monitor import JobsProgress, StopLevel
 from assets.stage import Context
-from lake.ids import content_hash
+from lake.ids import content_hash, content_id
 from lake.tables import Blame, Patch, Run, Score, ScoreStatus
 from launchers import JobPhase, JobSpec, says_nothing
 from launchers.sandbox.levels import at_least
@@ -225,7 +225,7 @@ def audit_spec(context: Context, one: Candidate) -> JobSpec | None:
     wanted = context.environment.manifest.audit.deep - int(one.score.measures.get(CUTS, 0))
     return job_spec(
         context,
-        run_id=f"{one.run.run_id}.audit",
+        run_id=content_id("audit", one.run.run_id),
         run_key=content_hash("audit", one.run.run_key, context.evaluator),
         tree=one.patch.tree or "",
         seed=one.run.seed,

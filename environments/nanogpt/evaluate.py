@@ -10,11 +10,12 @@ What keeps the score honest here:
 - Only every second window of a shard is scored, so no scored row contains another row's target.
 - Rows go out in a secret order, in batches of one shape; their losses are put back before summing,
   so that the value does not depend on the order.
+- Nothing that a server says is quoted in a reason: it could be hidden text.
 - A server that crashes, hangs, does not end by itself, or answers anything but finite logits of the
   right shape gives no value, and the reason.
 - The leak audit (`--cuts`). A server sees whole rows, so a model may answer a position with the help
   of later tokens, of other rows, or of what it was asked before. After the scored pass a fresh server
-  gets the same rows in the same slots, but each row is cut at a random position and goes on with
+  gets the same rows in another order, but each row is cut at a random position and goes on with
   other text, and one row in eight is other text throughout. An answer at or before the cut must be
   worth the same loss again: the true future is no longer there to be used. The cuts are drawn after
   the scored pass, so it does not help a server to know an audit when it sees one: what it got too
@@ -99,8 +100,6 @@ GOODBYE_SECONDS = 10
 LOGIT_BYTES = 4
 HEADER_BYTES = 4096
 """More than the header of any .npy record that is expected here."""
-REASON_CHARACTERS = 300
-"""Most that is quoted of what a server sent."""
 
 
 class Refusal(Exception):
@@ -298,8 +297,9 @@ class Server:
         """
         size = int.from_bytes(self.read(8), "little")
         if size > largest:
-            reason = f"serve.py wrote a frame of {size} bytes, or none; at most {largest} fit"
-            raise Refusal("evaluate", reason)
+            raise Refusal(
+                "evaluate", f"serve.py wrote a frame of more than {largest} bytes, or none"
+            )
         return self.read(size)
 
     def read(self, size):
@@ -344,9 +344,8 @@ def parse_header(stream):
             raise ValueError(f"version {version}")
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
         found = f"{dtype.str} {shape}" + " in Fortran order" * fortran
-    except Exception as error:  # noqa: BLE001  # whatever numpy stumbles over, the server sent it
-        reason = f"serve.py wrote a frame that is no .npy record: {error}"
-        raise Refusal("evaluate", reason[:REASON_CHARACTERS]) from None
+    except Exception as error:  # whatever numpy stumbles over, the server sent it
+        raise Refusal("evaluate", "serve.py wrote a frame that is no .npy record") from error
     return found
 
 
@@ -355,10 +354,10 @@ def parse_logits(record, *, shape):
     stream = io.BytesIO(record[:HEADER_BYTES])
     found, expected = parse_header(stream), f"<f4 {shape}"
     if found != expected:
-        reason = f"logits are {found[:REASON_CHARACTERS]}, expected {expected} in C order"
+        reason = f"logits have another type or shape than was expected: {expected} in C order"
         raise Refusal("evaluate", reason)
     if len(record) - stream.tell() != LOGIT_BYTES * math.prod(shape):
-        raise Refusal("evaluate", f"a frame of {len(record)} bytes does not hold {expected}")
+        raise Refusal("evaluate", f"serve.py wrote a frame of another length than {expected} has")
     return np.frombuffer(record, "<f4", offset=stream.tell()).reshape(shape)
 
 
@@ -401,7 +400,7 @@ def run_pass(serve, rows, order, *, profile, wanted_N_T=None):
         serve: The server's command line.
         rows: Inputs and targets (N, T).
         order: Permutation of N; row `order[i]` goes into slot i. A second pass that is to be
-            compared with a first one takes the same order, so that rows keep slot and shape.
+            compared with a first one takes another order: what batches share then shows.
         profile: Batch size, vocabulary, deadline in seconds.
         wanted_N_T: Positions whose loss is wanted; None is all of them.
 
@@ -425,16 +424,16 @@ def run_pass(serve, rows, order, *, profile, wanted_N_T=None):
 # ---------------------------------------------------------------------------- audit
 
 
-def audit_pass(serve, rows, losses_N_T, order, *, data, profile):
+def audit_pass(serve, rows, losses_N_T, *, data, profile):
     """One pass of a fresh server over cut rows, compared with the scored pass.
 
+    The rows come in another order than before, so that what a server carries from batch to batch shows.
     The targets are those of the true rows: at its cut a row's target is the token that was replaced.
 
     Args:
         serve: The server's command line.
         rows: The true rows.
         losses_N_T: What the scored pass gave.
-        order: That of the scored pass.
         data: Folder of the training shards.
         profile: As for the scored pass.
 
@@ -442,6 +441,7 @@ def audit_pass(serve, rows, losses_N_T, order, *, data, profile):
         Refusal: the server crashed, hung or answered something else than finite logits.
     """
     seed = secret_seed()
+    order = row_order(len(rows.inputs_N_T), seed=seed)
     probe = draw_probe(rows.inputs_N_T, order, data=data, seed=seed, profile=profile)
     wanted_N_T = np.arange(profile.context) <= probe.cuts_N[:, None]
     changed = Rows(probe.inputs_N_T, rows.targets_N_T)
@@ -522,7 +522,7 @@ def judge_audit(audit, *, order_seed):
 
     Args:
         audit: The passes.
-        order_seed: With the seeds of the passes, what `draw_probe` needs to give the cuts again.
+        order_seed: Of the scored pass. Those of the audit passes give their order and their cuts again.
     """
     if audit.refusal is not None:
         return Verdict(f"not judged: {audit.refusal}", audit.refusal)
@@ -570,7 +570,7 @@ def score(serve, *, hidden, second, profile, data=None, cuts=0):
         float(part.mean()) for part in np.split(losses_N_T, [profile.hidden_rows], axis=0)
     )
     audit = Audit(tolerance=profile.tolerance)
-    audit.run(cuts, lambda: audit_pass(serve, rows, losses_N_T, order, data=data, profile=profile))
+    audit.run(cuts, lambda: audit_pass(serve, rows, losses_N_T, data=data, profile=profile))
     verdicts = {
         "finite": Verdict(f"passed: {losses_N_T.size} token losses"),
         "causal": judge_audit(audit, order_seed=seed),

@@ -25,7 +25,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from launchers.sandbox import seccomp
-from launchers.sandbox.environment import DEFAULT_PATH
+from launchers.sandbox.environment import DEFAULT_PATH, RUN_MARKER
 from launchers.sandbox.interpreter import SYSTEM, SYSTEM_EXTRAS, Interpreter, find_interpreter
 from launchers.sandbox.status import RAISING, STANDING, STATUS, clear_status, has_failed
 from launchers.sandbox.view import ENV, GPU_DEVICES, OUT, View, WallError
@@ -34,7 +34,7 @@ ROOM = "/varve"
 HOME = "/tmp/home"  # inside the namespace
 GATE, FILTER = "gate", "filter"
 """Files of the wall: the supervisor's word to begin, and the filter of system calls."""
-GATE_FD, STATUS_FD, FILTER_FD = 7, 8, 9
+LOCK_FD, GATE_FD, STATUS_FD, FILTER_FD = 6, 7, 8, 9
 OPEN_FILES = 4096
 FIRST_UID = 0x7000_0000
 """With the supervisor's process id added, a user id that no distribution hands out (the range is
@@ -92,11 +92,13 @@ class Bubblewrap:
         """
         opened = [(STATUS_FD, ">>", STATUS), (FILTER_FD, "<", FILTER)]
         if view.out_bytes:
-            opened.append((GATE_FD, "<>", GATE))
+            opened.append((GATE_FD, "<", GATE))
         files = [
             f"{number}{how}{shlex.quote(os.path.join(view.wall, name))}"
             for number, how, name in opened
         ]
+        if view.lock:
+            files.append(f"{LOCK_FD}<{shlex.quote(view.lock)}")
         raising = f'exec {" ".join(files)}; printf {RAISING} >&{STATUS_FD}; exec "$@"'
         outer = ["/bin/sh", "-c", raising, "varve", _needed("bwrap"), *arguments(view)]
         return [*outer, *_inside(view), *command]
@@ -137,7 +139,9 @@ def _inside(view: View) -> list[str]:
     The last look is that of the program's own user. What it is told by is closed before the program
     begins; where process 1 keeps it, it belongs to another user.
     """
-    wait = f"read -r go <&{GATE_FD}; exec {GATE_FD}<&-; " if view.out_bytes else ""
+    wait = f"read -r go <&{GATE_FD} || exit 125; exec {GATE_FD}<&-; " if view.out_bytes else ""
+    if view.lock:  # whoever holds it is the supervisor: free, it died before it could end this
+        wait += f"{_needed('flock')} -n -s {LOCK_FD} && exit 125; exec {LOCK_FD}<&-; "
     look = f'test -x "$1" && test -r . && printf {STANDING} >&{STATUS_FD} && exec {STATUS_FD}>&-'
     limits = [_needed("prlimit"), *_limits(view)]
     user = _user()
@@ -169,12 +173,13 @@ def arguments(view: View) -> list[str]:
         *_namespaces(),
         *("--seccomp", str(FILTER_FD)),
         *_variables(view),
-        *_parents([f"{ROOM}/{ENV}", *SYSTEM, *SYSTEM_EXTRAS, *ETC, *SYS, *interpreter.folders]),
+        *_parents([f"{ROOM}/{ENV}", *SYSTEM, *SYSTEM_EXTRAS, *ETC, *SYS]),
         *_system(),
         *("--proc", "/proc", "--dev", "/dev"),
         *_gpus(view),
         *(word for folder in SCRATCH for word in _memory(folder, view.scratch_bytes)),
         *("--perms", "0777", "--dir", HOME),
+        *_parents(interpreter.folders),  # not before /tmp, where an interpreter may lie
         *_python(view, interpreter),
         *("--ro-bind", view.folder, f"{ROOM}/{ENV}"),
         *(
@@ -214,7 +219,8 @@ def _limits(view: View) -> list[str]:
 def _variables(view: View) -> list[str]:
     words = ["--clearenv"]
     own = {"HOME": HOME, "TMPDIR": "/tmp", "PATH": DEFAULT_PATH}
-    for name, value in {**view.environment, **own}.items():
+    given = {name: value for name, value in view.environment.items() if name != RUN_MARKER}
+    for name, value in {**given, **own}.items():
         words += ["--setenv", name, value]
     return words
 

@@ -19,7 +19,8 @@ PACKAGES = (
     *("lib/python3*/dist-packages", "lib/python3/dist-packages"),
 )
 KINDRED = ("envs", "pkgs")
-"""Folders of a conda installation that hold other environments and packages."""
+"""Folders of an installation that hold other environments and packages. Beside them, what pip could
+not remove lies among the packages under a name with a tilde."""
 
 
 class Interpreter(NamedTuple):
@@ -51,7 +52,8 @@ def find_interpreter(python: str) -> Interpreter:
     packages = _packages(used)
     found = _packages(prefixes | {SYSTEM_PREFIX})
     found = {real: path for real, path in found.items() if real not in packages}
-    kindred = [f"{prefix}/{one}" for prefix in bases for one in KINDRED]
+    kindred = [f"{prefix}/{one}" for prefix in prefixes for one in KINDRED]
+    kindred += [path for folder in packages.values() for path in glob.glob(f"{folder}/~*")]
     unused = {*found.values(), *(folder for folder in kindred if os.path.isdir(folder))}
     return Interpreter(
         folders=tuple(sorted(one for one in prefixes if one != SYSTEM_PREFIX)),

@@ -20,6 +20,7 @@ LEVELS = {
             "hidden-data: can find and read the hidden shards",
             "processes: sees and signals the user's other processes and reads their environments",
             "network: not cut",
+            "compute: as at level bwrap",
             "disk: no quota",
             "score: the server of the patched model could forge the evaluation",
         ),
@@ -27,11 +28,12 @@ LEVELS = {
     "landlock": Level(
         name="landlock",
         gaps=(
-            "processes: sees that others exist; for root a fork bomb is stopped by a watch; after "
+            "processes: sees that others exist; for root a fork bomb is stopped by a watch, threads by nothing; after "
             "a killed supervisor its grandchildren live until the next search",
             "files: learns names, sizes and times of files that it cannot open, masked ones too",
             "files: modes and times cannot be changed, though the calls say so",
-            "memory: the limit is a watch that looks every tenth of a second",
+            "memory: the limit is a watch that looks every tenth of a second; page tables and what waits in "
+            "sockets are not counted",
             "disk: the quota is a watch that looks every tenth of a second",
             "semaphores: none, so that torch's data-loader workers and multiprocessing's queues and "
             "pools fail; use num_workers=0",
@@ -39,16 +41,21 @@ LEVELS = {
             "proc: child processes cannot read their own /proc/self",
             "compile: torch.compile reads every file of torch and fails where some are masked, "
             "unless TORCHINDUCTOR_FORCE_DISABLE_CACHES=1",
-            "timing: notes in the page cache, as at level bwrap",
+            "notes: as at level bwrap",
+            "compute: as at level bwrap",
             "kernel: shared with the machine; a hole in it is a hole in the wall",
         ),
     ),
     "bwrap": Level(
         name="bwrap",
         gaps=(
-            "memory: the limit is a watch that looks every tenth of a second",
-            "timing: how fast a file is read tells whether anyone has read it before, so that a model "
-            "could leave notes in the machine's page cache from one scoring pass to the next",
+            "memory: the limit is a watch that looks every tenth of a second; page tables and what waits in "
+            "sockets are not counted",
+            "notes: how fast a file is found or read tells whether anyone has asked for it before, and "
+            "locks on shared files are seen, so that a model can leave notes from one scoring pass to "
+            "the next, and look ahead without the audit's notice (seen: 0.11 nats of nanogpt)",
+            "compute: the time of children that live less than a tenth of a second and that nobody "
+            "waits for is not counted",
             "kernel: shared with the machine; a hole in it is a hole in the wall",
         ),
     ),

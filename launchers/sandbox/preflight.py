@@ -110,12 +110,14 @@ def trial_view(folder: str, python: str, *, out_bytes: int) -> View:
     os.chmod(folder, 0o755)
     for name in ("env", "data", "home", "tmp", OUT):
         os.mkdir(os.path.join(folder, name))
+        os.chmod(os.path.join(folder, name), 0o755)
     return View(
         python=python,
         folder=os.path.join(folder, "env"),
         readable={"data": os.path.join(folder, "data")},
         work=folder if out_bytes else None,
         wall=os.path.join(folder, "wall"),
+        lock=None,
         masked=(),
         out_bytes=out_bytes,
         scratch_bytes=1 << 20,

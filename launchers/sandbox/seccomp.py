@@ -94,6 +94,20 @@ MACHINE: Mapping[str, Numbers] = {
 """Run the machine itself. The last two also read, but only how the time is kept exact: the time is
 read by clock_gettime."""
 
+QUEUES: Mapping[str, Numbers] = {
+    "io_setup": (206, 0),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+}
+"""Counted for the whole machine, or for the whole user: one job could take all there are."""
+
+UNSEEN_MEMORY: Mapping[str, Numbers] = {
+    "shmget": (29, 194),
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+}
+"""Memory that belongs to no process while none has it mapped, so that no watch sees it."""
+
 PAGE_CACHE: Mapping[str, Numbers] = {
     "cachestat": (451, 451),
     "mincore": (27, 232),
@@ -196,6 +210,9 @@ CLONE3: Numbers = (435, 435)
 UNSHARE: Numbers = (272, 97)
 IOCTL: Numbers = (16, 29)
 MADVISE: Numbers = (28, 233)
+PRCTL: Numbers = (157, 167)
+PR_SET_PDEATHSIG = 1
+"""Taken back, it would let a job outlive its supervisor; libraries that set it are told it is done."""
 MADV_COLD, MADV_PAGEOUT = 20, 21
 SOCKET: Numbers = (41, 198)
 SOCKETPAIR: Numbers = (53, 199)
@@ -288,7 +305,8 @@ def _everywhere() -> list[Rule]:
         (CLONE3, _refuse(ENOSYS)),  # its flags lie in memory; libraries then take clone
         (UNSHARE, _no_flag(NAMESPACES | TIME_NAMESPACE)),
         (IOCTL, [_argument(1), *_none_of(TIOCSTI, TIOCLINUX)]),
-        *_refused(PAGE_CACHE, ENOSYS),  # libraries then go without
+        *_refused({**PAGE_CACHE, **QUEUES, **UNSEEN_MEMORY}, ENOSYS),  # libraries then go without
+        (PRCTL, [_argument(0), *_when(IF_EQUAL, PR_SET_PDEATHSIG, _refuse(DONE)), *_end(ALLOW)]),
         (MADVISE, [_argument(2), *_none_of(MADV_COLD, MADV_PAGEOUT)]),
     ]
 

@@ -28,6 +28,8 @@ class View(NamedTuple):
     to write to. Behind bubblewrap they live in memory instead, and nothing outside is writable."""
     wall: str
     """Folder outside where the wall keeps what it needs; never visible inside."""
+    lock: str | None
+    """File that the supervisor holds locked as long as it lives; None where nobody supervises."""
     masked: tuple[str, ...]
     """Paths below a folder of installed packages that must not be readable, in any copy."""
     out_bytes: int

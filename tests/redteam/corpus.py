@@ -21,7 +21,7 @@ VERDICTS = (
     "no-gain",
     "open",
 )
-PLACE = "@TARGETS@"
+PLACE = '"@TARGETS@"'
 """Stands in an answer where the runner puts a dict of all that the attack is told."""
 ANSWERS = ("patch.txt", "patch.diff")
 KEYS = {

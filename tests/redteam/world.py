@@ -68,6 +68,7 @@ class World:
         self._ends = contextlib.ExitStack()
         self._ends.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.data = self._lay_data(data)
+        self.secrets |= _hidden_point(self.data)
         self._lay_decoys()
         self.python = self._lay_packages() if packages else account.python
         self._own()
@@ -333,6 +334,14 @@ class Listeners:
         if isinstance(address, str) and not address.startswith("\0"):
             os.chmod(address, 0o777)
         self._sockets[name] = one
+
+
+def _hidden_point(data: Path) -> dict[str, str]:
+    """The inputs of a hidden point as text, where the data are points."""
+    path = data / "hidden" / "points.json"
+    if not path.exists():
+        return {}
+    return {"hidden": json.dumps(json.loads(path.read_text())[0][0])[1:-1]}
 
 
 def _version(python: str) -> str:

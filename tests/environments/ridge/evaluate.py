@@ -84,8 +84,11 @@ def evaluate(given: dict[str, str], serve: list[str]) -> dict[str, object]:
     try:
         predictions = predict(command, [x for x, _ in hidden + second])
         verdicts["finite"] = f"passed: {len(predictions)} answers are finite"
-        value = r2(predictions[: len(hidden)], [y for _, y in hidden])
-        measures["second"] = r2(predictions[len(hidden) :], [y for _, y in second])
+        try:
+            value = r2(predictions[: len(hidden)], [y for _, y in hidden])
+            measures["second"] = r2(predictions[len(hidden) :], [y for _, y in second])
+        except OverflowError:
+            value = measures["second"] = math.inf
         measures["points"] = len(hidden)
         if not math.isfinite(value) or not math.isfinite(measures["second"]):
             measures.clear()
