@@ -179,7 +179,16 @@ def test_a_job_trains_harvests_and_scores(jobs):
     assert result["log_tail"] == "129 points, 5 features\n"
     assert jobs.events() == ["started", "trained", "harvested", "scored", "finished"]
     left = {path.name for path in jobs.launcher.fetch("job").iterdir()}
-    kept = {"env", "out", "lock", "log.txt", "spec.json", "events.jsonl", "result.json"}
+    kept = {
+        "env",
+        "out",
+        "lock",
+        "log.txt",
+        "score.txt",
+        "spec.json",
+        "events.jsonl",
+        "result.json",
+    }
     assert left == kept | {"processes"}
 
 

@@ -166,6 +166,7 @@ print(sorted(os.environ))
     evaluate = show.encode() + b"\nimport sys; sys.exit(1)\n"
     result = jobs.run(train=show + "\nleave()", files={"serve.py": serve, "evaluate.py": evaluate})
     text = jobs.path("log.txt").read_text()
+    text += jobs.path("score.txt").read_text()
     assert text.count("clean") == 2
     assert "SECRET" not in text
     assert result["blame"] == "infrastructure"

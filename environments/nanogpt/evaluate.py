@@ -354,7 +354,7 @@ def parse_logits(record, *, shape):
     stream = io.BytesIO(record[:HEADER_BYTES])
     found, expected = parse_header(stream), f"<f4 {shape}"
     if found != expected:
-        reason = f"logits have another type or shape than was expected: {expected} in C order"
+        reason = f"logits have another type or shape, expected {expected} in C order"
         raise Refusal("evaluate", reason)
     if len(record) - stream.tell() != LOGIT_BYTES * math.prod(shape):
         raise Refusal("evaluate", f"serve.py wrote a frame of another length than {expected} has")
