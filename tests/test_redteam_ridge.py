@@ -1,11 +1,11 @@
 """The attacks that run on the small environment: at every level, as whoever runs the tests and,
-where that is root, as an ordinary user too.
+where that is root, behind every wall as an ordinary user too.
 """
 
 import pytest
 from redteam import accounts, field
 from redteam.corpus import read_corpus
-from redteam.world import Account
+from redteam.world import MYSELF, Account
 
 RUNS = [
     pytest.param(item, level, account, id=f"{item.id}-{level}-{account.name}")
@@ -15,6 +15,7 @@ RUNS = [
     and set(item.verdict.values()) != {"refused-diff"}
     for level in item.levels
     for account in accounts.accounts()
+    if account is MYSELF or level != "none" or level in item.user
 ]
 
 

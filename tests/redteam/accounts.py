@@ -9,12 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from redteam.field import copied_room
 from redteam.world import MYSELF, Account
 
-import launchers
 from launchers.sandbox import preflight
 
-ROOM = Path(launchers.__file__).parent
 NOBODY = 65534
 SYSTEM_PYTHON = "/usr/bin/python3"
 OLDEST = (3, 10)
@@ -61,25 +60,12 @@ def finding(level: str, account: Account) -> tuple[bool, str]:
         "one = next(f for f in examine(sys.executable) if f.level == sys.argv[2])\n"
         "print(int(one.works), one.reason, one.remedy)"
     )
-    with _room() as room:
-        who = [f"--reuid={account.uid}", f"--regid={account.uid}", "--clear-groups"]
-        command = ["setpriv", *who, account.python, "-I", "-S", "-c", ask, str(room), level]
-        done = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
+    room = copied_room(account.python).parent
+    who = [f"--reuid={account.uid}", f"--regid={account.uid}", "--clear-groups"]
+    command = ["setpriv", *who, account.python, "-I", "-S", "-c", ask, str(room), level]
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
     works, _, said = (done.stdout or f"0 {done.stderr}").partition(" ")
     return works == "1", said
-
-
-@contextlib.contextmanager
-def _room():
-    """A folder with a copy of the launchers that everybody may read."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="varve-redteam-") as folder:
-        os.chmod(folder, 0o755)
-        shutil.copytree(
-            ROOM, Path(folder) / "launchers", ignore=shutil.ignore_patterns("__pycache__")
-        )
-        yield folder
 
 
 def missing(need: str, account: Account) -> str | None:

@@ -334,7 +334,8 @@ class Runner:
         self.world = world
         self.supervisors: dict[str, subprocess.Popen[bytes]] = {}
         with _launching_environment(world):
-            self.launcher = LocalLauncher(world.runs)
+            self.launcher = _launcher()
+        self.launcher.runs = world.runs
 
     def submit(self, run_id: str, files: Mapping[str, bytes], spec: JobSpec) -> None:
         """Starts a job."""
@@ -348,11 +349,7 @@ class Runner:
     def _start(self, spec: JobSpec, files: Mapping[str, bytes]) -> None:
         """Starts a supervisor of its own, as the other user, from a copy of its room."""
         run, uid = self.world.runs / spec.run_id, self.world.account.uid
-        room = self.world.folder.with_name(self.world.folder.name + "-room") / "launchers"
-        if not room.exists():
-            ignore = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOM, room, ignore=ignore)
-            room.parent.chmod(0o755)
+        room = copied_room(self.world.account.python)
         run.mkdir()
         (run / names.SPEC).write_text(spec.to_json())
         (run / names.OUT).mkdir()
@@ -406,11 +403,26 @@ class Runner:
                 process.wait(5)
             process.kill()
             process.wait()
-        room = self.world.folder.with_name(self.world.folder.name + "-room")
-        shutil.rmtree(room, ignore_errors=True)
         for pid in self.world.survivors("attack"):
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+
+
+@functools.cache
+def _launcher() -> LocalLauncher:
+    """One launcher for all worlds, each of which has run folders of its own."""
+    return LocalLauncher(Path(tempfile.mkdtemp(prefix="varve-redteam-runs-")))
+
+
+@functools.cache
+def copied_room(python: str) -> Path:
+    """A copy of the launchers that everybody may read, compiled for an interpreter."""
+    folder = Path(tempfile.mkdtemp(prefix="varve-redteam-room-"))
+    folder.chmod(0o755)
+    room = folder / "launchers"
+    shutil.copytree(ROOM, room, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run([python, "-I", "-m", "compileall", "-q", str(room)], check=True)
+    return room
 
 
 @functools.cache
