@@ -329,7 +329,8 @@ def test_each_server_starts_after_the_one_before_has_ended(audited):
 def test_a_server_that_does_not_end_by_itself_with_code_0_gives_no_value(
     after, reason, cuts, audited, monkeypatch
 ):
-    monkeypatch.setattr(evaluate, "GOODBYE_SECONDS", 0.5)
+    if "went on" in reason:
+        monkeypatch.setattr(evaluate, "GOODBYE_SECONDS", 0.5)
     result = audited(after=after, cuts=cuts)
     assert (result["value"], result["blame"]) == (None, "evaluate")
     assert reason in result["reason"]

@@ -5,15 +5,22 @@
 A frame is an 8-byte little-endian length and one .npy record. In come unsigned tokens (B, T), out go
 float32 logits (B, T, V). This process sees inputs only, never what they should have been; it runs
 the patched train.py, so what it says is checked by evaluate.py and its word is not taken for a loss.
+
+Where it runs on the CPU, it is sealed before the first line of train.py runs: what train.py imports is
+imported and the weights are read by then, and no file can be opened and no process started after.
+seal.py says why. On a GPU it is not: drivers and compilers open files whenever they like.
 """
 
 import argparse
 import io
+import linecache
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
+from seal import import_for, seal
 
 DEVICES = {"cpu": "cpu", "h100x8": "cuda"}
 
@@ -37,15 +44,72 @@ def write_frame(stream, array):
     stream.flush()
 
 
-def load_model(profile, checkpoint):
-    """The trained model in evaluation mode; imports torch and the patched train.py."""
-    import torch
-    import train
-    from safetensors.torch import load_model as load_weights
+def run_as_module(path, source):
+    """The module that a Python file is, from what was read of it."""
+    module = sys.modules[path.stem] = ModuleType(path.stem)
+    module.__file__ = str(path)
+    exec(compile(source, str(path), "exec"), module.__dict__)
+    return module
 
+
+def load_weights(model, weights):
+    """Puts all weights into the model; of a tensor with several names, the file has one.
+
+    Raises:
+        RuntimeError: a weight is missing, left over or of another shape.
+    """
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    state = model.state_dict()
+    loaded = {state[name].data_ptr() for name in weights if name in state}
+    missing = [name for name in missing if state[name].data_ptr() not in loaded]
+    if missing or unexpected:
+        raise RuntimeError(f"model.safetensors lacks {missing}, and the model lacks {unexpected}")
+
+
+def get_ready(path, source):
+    """Does what train.py can no longer do once the process is sealed, or makes that it need not.
+
+    A compiler reads files and starts processes, so that a model is served as it is written;
+    torch.jit.script finds the source of train.py in memory.
+    """
+    import torch
+
+    import_for(source)
+    torch.compile = uncompiled
+    x = torch.ones(8, 8)
+    torch.nn.functional.gelu(x @ x)  # the first operation looks at the processor, in files
+    lines = source.decode(errors="replace").splitlines(keepends=True)
+    linecache.cache[str(path)] = (len(source), None, lines, str(path))
+
+
+def uncompiled(model=None, **_options):
+    """Stands for torch.compile, as a call or as a decorator, and leaves everything as it is."""
+    return (lambda function: function) if model is None else model
+
+
+def load_model(profile, checkpoint, *, keep):
+    """The trained model in evaluation mode; here the patched train.py begins to run.
+
+    Args:
+        profile: The size.
+        checkpoint: Folder with what training left.
+        keep: File descriptors that the server goes on using.
+    """
+    import torch
+    from safetensors.torch import load
+
+    path = Path("train.py").resolve()
+    source = path.read_bytes()
+    weights = load((checkpoint / "model.safetensors").read_bytes())
     torch.set_num_threads(1)
-    model = train.build_model(profile)
-    load_weights(model, str(checkpoint / "model.safetensors"))
+    if DEVICES[profile] == "cpu":
+        get_ready(path, source)
+        try:
+            seal(keep=keep)
+        except NotImplementedError as error:
+            print(f"serve.py: not sealed: {error}", file=sys.stderr)
+    model = run_as_module(path, source).build_model(profile)
+    load_weights(model, weights)
     return model.to(DEVICES[profile]).eval()
 
 
@@ -69,7 +133,8 @@ def main():
     frames_out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
 
-    model = load_model(args.profile, args.checkpoint)
+    keep = [0, 1, 2, frames_out.fileno()]
+    model = load_model(args.profile, args.checkpoint, keep=keep)
     while (tokens_B_T := read_frame(frames_in)) is not None:
         write_frame(frames_out, answer(model, tokens_B_T, device=DEVICES[args.profile]))
 

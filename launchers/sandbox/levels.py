@@ -28,12 +28,12 @@ LEVELS = {
     "landlock": Level(
         name="landlock",
         gaps=(
-            "processes: sees that others exist; for root a fork bomb is stopped by a watch, threads by nothing; after "
-            "a killed supervisor its grandchildren live until the next search",
+            "processes: sees that others exist; for root a fork bomb is stopped by a watch, threads by "
+            "nothing; after a killed supervisor its grandchildren live until the next search",
             "files: learns names, sizes and times of files that it cannot open, masked ones too",
             "files: modes and times cannot be changed, though the calls say so",
-            "memory: the limit is a watch that looks every tenth of a second; page tables and what waits in "
-            "sockets are not counted",
+            "memory: the limit is a watch that looks every tenth of a second; page tables and what "
+            "waits in sockets are not counted",
             "disk: the quota is a watch that looks every tenth of a second",
             "semaphores: none, so that torch's data-loader workers and multiprocessing's queues and "
             "pools fail; use num_workers=0",
@@ -49,11 +49,11 @@ LEVELS = {
     "bwrap": Level(
         name="bwrap",
         gaps=(
-            "memory: the limit is a watch that looks every tenth of a second; page tables and what waits in "
-            "sockets are not counted",
-            "notes: how fast a file is found or read tells whether anyone has asked for it before, and "
-            "locks on shared files are seen, so that a model can leave notes from one scoring pass to "
-            "the next, and look ahead without the audit's notice (seen: 0.11 nats of nanogpt)",
+            "memory: the limit is a watch that looks every tenth of a second; page tables and what "
+            "waits in sockets are not counted",
+            "notes: how fast a file is found tells whether anyone has asked for it before, and locks on "
+            "shared files are seen; a server that does not seal itself, as nanogpt's does on a CPU, can "
+            "so leave notes from one scoring pass to the next and look ahead without the audit's notice",
             "compute: the time of children that live less than a tenth of a second and that nobody "
             "waits for is not counted",
             "kernel: shared with the machine; a hole in it is a hole in the wall",
