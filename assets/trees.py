@@ -5,6 +5,7 @@ change must be the same bytes, and what it changed must be text that a reader ca
 """
 
 import io
+import re
 import tokenize
 from collections import Counter
 from collections.abc import Mapping
@@ -16,8 +17,9 @@ from assets.validator import MOST_FILES
 from launchers.quote import is_hidden
 from launchers.tree import tree_hash
 
-EMOJI_MARKS = "\ufe0e\ufe0f"
-"""Say whether the character before is drawn in colour; models write them, and they hide nothing."""
+EMOJI = re.compile(r"[0-9#*]\ufe0f\u20e3|(?P<sign>.)[\ufe0e\ufe0f]", re.DOTALL)
+"""A sign and the mark that says whether it is drawn in colour, or a key's cap: models write these.
+Behind a letter nobody sees the mark, and it makes another name."""
 
 
 def touched_paths(base: Mapping[str, bytes], patched: Mapping[str, bytes]) -> list[str]:
@@ -75,8 +77,14 @@ def check_content(path: str, before: bytes, after: bytes) -> None:
 
 def hidden_characters(text: str) -> Counter[str]:
     """How often each character stands in a text that is not seen as itself; CRLF ends a line."""
-    counted = Counter(text.replace("\r\n", "\n"))
-    return Counter({c: n for c, n in counted.items() if is_hidden(c) and c not in EMOJI_MARKS})
+    counted = Counter(EMOJI.sub(_unmarked, text.replace("\r\n", "\n")))
+    return Counter({c: n for c, n in counted.items() if is_hidden(c)})
+
+
+def _unmarked(found: re.Match[str]) -> str:
+    """The sign without its mark, unless it can be part of a name."""
+    sign = found["sign"] or ""
+    return found[0] if f"_{sign}".isidentifier() and sign else sign
 
 
 def _check_encoding(path: str, content: bytes) -> None:

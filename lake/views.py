@@ -32,6 +32,8 @@ WITH scored AS (
         CASE WHEN count(s.value) = 0 THEN min(s.blame) END AS blame,
         CASE WHEN count(s.value) = 0 THEN min(s.reason) END AS reason,
         arg_min(r.run_id, r.seed) AS run_id,
+        CAST(min(s.measures['cuts']) AS BIGINT) AS cuts,
+        string_agg(DISTINCT r.sandbox_level, ', ' ORDER BY r.sandbox_level) AS sandbox_level,
         avg(r.cpu_seconds) AS cpu_seconds,
         avg(r.wall_seconds) AS wall_seconds,
         sum(r.cost_usd) AS cost_usd
@@ -49,7 +51,8 @@ SELECT campaign, epoch, idea_id, i.kind, i.title, scored.metric, scored.value, s
     scored.reward, coalesce(scored.valid, 0) AS valid, coalesce(scored.scored, 0) AS scored,
     coalesce(scored.blame, unpatched.blame) AS blame,
     coalesce(scored.reason, unpatched.reason) AS reason,
-    scored.run_id, scored.cpu_seconds, scored.wall_seconds, scored.cost_usd
+    scored.run_id, scored.cuts, scored.sandbox_level,
+    scored.cpu_seconds, scored.wall_seconds, scored.cost_usd
 FROM ideas i
 LEFT JOIN scored USING (campaign, epoch, idea_id)
 LEFT JOIN unpatched USING (campaign, epoch, idea_id)

@@ -69,6 +69,7 @@ def rows_for(stage: Stage, place: dict, number: int) -> list[Row]:
                 status=RunStatus.FINISHED,
                 cpu_seconds=1.5,
                 versions={"python": "3"},
+                sandbox_level="none",
             ),
             Stage.SCORES: Score(
                 **place,
@@ -81,7 +82,7 @@ def rows_for(stage: Stage, place: dict, number: int) -> list[Row]:
                 reason=None if i < 2 else "slow",
                 status=ScoreStatus.VALID if i < 2 else ScoreStatus.INVALID,
                 evaluator="e",
-                measures={"last": 2.5},
+                measures={"last": 2.5, "cuts": 512.0},
             ),
         }
         rows.append(made[stage])
@@ -163,6 +164,8 @@ def test_the_leaderboard_has_a_row_per_scored_idea_with_its_reason(finished):
         (1, "baseline", "idea 1-0", 2.5, None, None, "r1-0", 1.5),
         (1, "exploit", "idea 1-2", None, "slow", "timeout", "r1-2", 1.5),
     ]
+    guards = "select distinct cuts, sandbox_level from leaderboard where run_id is not null"
+    assert answers(finished, guards) == [(512, "none")]
 
 
 def test_one_stage_rerun_alone_is_current_only_when_its_successors_have_read_it(searched):
@@ -323,7 +326,9 @@ def test_csv_json_and_table_show_the_same_rows(finished):
     assert (
         [r["title"] for r in records] == [r["title"] for r in lines] == [r[0] for r in result.rows]
     )
-    assert records[0]["measures"] == json.loads(lines[0]["measures"]) == {"last": 2.5}
+    assert (
+        records[0]["measures"] == json.loads(lines[0]["measures"]) == {"last": 2.5, "cuts": 512.0}
+    )
     assert (records[2]["value"], lines[2]["value"]) == (None, "")
     assert records[0]["created_at"].endswith("+00:00")
     assert "idea 0-0" in FORMATS["table"](result)

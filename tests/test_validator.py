@@ -688,6 +688,8 @@ def test_hidden_characters_are_refused_where_they_are_added(name):
     [
         (b"x = '\xff'\n", "is not UTF-8 at byte 5"),
         (b"x = 1\0\n", r"hidden characters \(U\+0000\)"),
+        ("x = 1\nx\ufe0f = 2\n".encode(), r"hidden characters \(U\+FE0F\)"),
+        ("\u03a9\ufe0e = x1\ufe0f\n".encode(), r"hidden characters \(U\+FE0E, U\+FE0F\)"),
         (b"# coding: utf-7\nx = 1\n", "found the coding utf-7"),
         (b"# -*- coding: unicode_escape -*-\n#\\u000aimport os\n", "found the coding"),
         (b"# coding: latin-1\nx = 1\n", "found the coding iso-8859-1"),
@@ -703,7 +705,7 @@ def test_files_that_are_no_plain_text_are_refused(content, said):
     "content",
     [
         b"# coding: utf-8\nx = 1\n",
-        "s = '\u00e9\u5927 \u26a0\ufe0f'\n".encode(),
+        "s = '\u00e9\u5927 \u26a0\ufe0f \u203c\ufe0f 1\ufe0f\u20e3'\n".encode(),
         b"x = 1\r\ny = 2\r\n",
         b"",
     ],
