@@ -271,7 +271,7 @@ def _become(
     """In the child: cuts the ties to the supervisor and turns into the program."""
     os.setsid()
     die_with_parent(parent)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if LINUX:

@@ -94,6 +94,13 @@ def test_the_signal_of_a_parents_death_cannot_be_taken_back(machine):
     assert ask("prctl", 38, 1) == ALLOWED
 
 
+def test_children_stay_to_be_waited_for(machine):
+    ask = Filter(machine, True, True)
+    assert ask("rt_sigaction", 17, 0) == ALLOWED  # to ask is allowed
+    assert ask("rt_sigaction", 17, 1) == ask("rt_sigaction", 17, 1 << 32) == DONE
+    assert ask("rt_sigaction", 2, 1) == ask("rt_sigaction", 18, 1) == ALLOWED
+
+
 @pytest.mark.parametrize(("sockets", "namespaces"), LEVELS)
 def test_the_filter_has_a_shape_that_the_kernel_takes(machine, sockets, namespaces):
     program = seccomp.program(machine=machine, sockets=sockets, namespaces=namespaces)
@@ -249,6 +256,19 @@ def test_the_kernel_refuses_each_call_of_the_list(sockets, namespaces):
     script = "print(json.dumps({k: error(v) for k, v in json.loads(sys.argv[2]).items()}))"
     said = filtered(script, json.dumps(asked), sockets=sockets, namespaces=namespaces)
     assert json.loads(said) == {name: expected[name] for name in asked}
+
+
+@on_linux
+def test_a_child_is_waited_for_although_its_parent_would_not():
+    script = """
+import signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+child = os.fork()
+if child == 0: os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+print(signal.getsignal(signal.SIGCHLD))
+"""
+    assert filtered(script, sockets=True) == "1\n"  # it was told that this is done
 
 
 @on_linux

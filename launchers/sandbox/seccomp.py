@@ -213,6 +213,10 @@ MADVISE: Numbers = (28, 233)
 PRCTL: Numbers = (157, 167)
 PR_SET_PDEATHSIG = 1
 """Taken back, it would let a job outlive its supervisor; libraries that set it are told it is done."""
+RT_SIGACTION: Numbers = (13, 134)
+SIGCHLD = 17
+"""Ignored, it makes the time of children that have ended nobody's. Who sets it is told it is done, and
+waits for children without being told of their end."""
 MADV_COLD, MADV_PAGEOUT = 20, 21
 SOCKET: Numbers = (41, 198)
 SOCKETPAIR: Numbers = (53, 199)
@@ -307,6 +311,7 @@ def _everywhere() -> list[Rule]:
         (IOCTL, [_argument(1), *_none_of(TIOCSTI, TIOCLINUX)]),
         *_refused({**PAGE_CACHE, **QUEUES, **UNSEEN_MEMORY}, ENOSYS),  # libraries then go without
         (PRCTL, [_argument(0), *_when(IF_EQUAL, PR_SET_PDEATHSIG, _refuse(DONE)), *_end(ALLOW)]),
+        (RT_SIGACTION, _keeps_signal(SIGCHLD)),
         (MADVISE, [_argument(2), *_none_of(MADV_COLD, MADV_PAGEOUT)]),
     ]
 
@@ -350,6 +355,16 @@ def _refused(calls: Mapping[str, Numbers], error: int = EPERM) -> list[Rule]:
 def _no_flag(flags: int) -> Code:
     """Refuses when the first argument has one of these bits."""
     return [_argument(0), *_when(IF_ANY_BIT, flags, _refuse(EPERM)), *_end(ALLOW)]
+
+
+def _keeps_signal(number: int) -> Code:
+    """Allows to ask what a signal does and not to change it: the new action is a null pointer."""
+    action = ARGUMENTS_AT + 8
+    halves = [(_do(LOAD, at), _unless(IF_EQUAL, 0, _refuse(DONE))) for at in (action, action + 4)]
+    code = [_argument(0), *_unless(IF_EQUAL, number, _end(ALLOW))]
+    for load, body in halves:
+        code += [load, *body]
+    return [*code, *_end(ALLOW)]
 
 
 def _one_of(*values: int, otherwise: int) -> Code:
