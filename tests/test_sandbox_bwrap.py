@@ -241,6 +241,26 @@ def test_a_model_that_does_not_answer_is_its_own_fault_at_every_level(jobs, leve
     assert result["blame"] == "evaluate", result["reason"]
 
 
+@pytest.mark.parametrize(
+    ("name", "mode"), [("torch/nn", 0o700), ("torch", 0o750), ("six.py", 0o600)]
+)
+def test_a_package_that_only_its_owner_may_read_is_found(tmp_path, monkeypatch, name, mode):
+    packages = tmp_path / "lib/python3.11/site-packages"
+    (packages / "torch/nn").mkdir(parents=True)
+    (packages / "six.py").touch()
+    (packages / "gone").symlink_to("nowhere")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").touch()
+    python = str(tmp_path / "bin/python")
+    assert preflight.private_package(python) is None
+    (packages / name).chmod(mode)
+    assert preflight.private_package(python) == str(packages / name)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    found = preflight.examine(python)[-1]
+    assert (found.level, found.works) == ("bwrap", False)
+    assert found.remedy == f"chmod -R o+rX {packages / name}"
+
+
 @pytest.mark.parametrize("level", ["landlock", "bwrap"])
 def test_a_wall_that_cannot_be_put_up_is_the_machines_fault(jobs, level, tmp_path, monkeypatch):
     """The interpreter may be entered by its owner alone, as below a home of mode 0700."""

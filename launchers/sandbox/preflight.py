@@ -4,12 +4,15 @@ Switches of the kernel are not read to guess whether a level works, only to say 
 """
 
 import os
+import shlex
+import stat
 import subprocess
 import sys
 import tempfile
 from typing import NamedTuple
 
 from launchers.sandbox.bwrap import find_program
+from launchers.sandbox.interpreter import find_interpreter
 from launchers.sandbox.levels import LEVELS
 from launchers.sandbox.view import ENV, OUT, View, WallError
 from launchers.sandbox.walls import WALLS
@@ -42,6 +45,10 @@ def examine(python: str = sys.executable) -> list[Finding]:
 def _examine(level: str, python: str) -> Finding:
     if level == "none":
         return Finding(level, True, "needs nothing and holds nothing", "")
+    private = private_package(python) if level == "bwrap" and os.geteuid() == 0 else None
+    if private:
+        reason = f"as root a job is another user, who may not read {private}"
+        return Finding(level, False, reason, f"chmod -R o+rX {shlex.quote(private)}")
     try:
         said = _try(level, python)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -54,6 +61,21 @@ def _examine(level: str, python: str) -> Finding:
             "",
         )
     return Finding(level, False, said, remedy(level, said))
+
+
+def private_package(python: str) -> str | None:
+    """The first installed package that only its owner may read, None where there is none.
+
+    Whoever installs with the umask 077 makes such: a folder, or a module of one file.
+    """
+    for packages in find_interpreter(python).packages:
+        for folder, _, files in os.walk(packages):
+            inside = files if folder == packages else ()
+            for path in (folder, *(os.path.join(folder, name) for name in inside)):
+                wanted = stat.S_IROTH | (stat.S_IXOTH if path == folder else 0)
+                if os.lstat(path).st_mode & wanted != wanted:
+                    return path
+    return None
 
 
 def _try(level: str, python: str) -> str | None:
