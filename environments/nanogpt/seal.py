@@ -7,15 +7,20 @@ a server must have forgotten it then reads again. So a server gives up every cal
 opens, starts, sends, locks or signals, before the first line of patched code runs in it; of what is
 left, nothing outlives the process but a few pages of libraries that the kernel reads from the disk.
 
+A sealed process cannot import. What patched code will import, often deep in a library and only when
+it is used, is found out before by a rehearsal: a child runs it that is gone afterwards and has seen
+no hidden text. It may open files to read them, and its word counts for names of modules only.
+
 The filter is a BPF program that the kernel runs at every call. It cannot be taken back. Source of the
 numbers: asm/unistd_64.h (x86_64) and asm-generic/unistd.h (aarch64) of the kernel.
 """
 
-import ast
 import contextlib
 import ctypes
 import importlib
 import os
+import re
+import signal
 import struct
 import sys
 
@@ -70,10 +75,34 @@ ALLOWED = {
     "getgid": (104, 176),
     "getegid": (108, 177),
 }
-"""Calls that stay open; where the second number is of aarch64."""
+"""Calls that stay open: their numbers on x86_64 and on aarch64, None where there is no such call."""
+
+READING = {
+    "stat": (4, None),
+    "lstat": (6, None),
+    "newfstatat": (262, 79),
+    "statx": (332, 291),
+    "statfs": (137, 43),
+    "fstatfs": (138, 44),
+    "access": (21, None),
+    "faccessat": (269, 48),
+    "faccessat2": (439, 439),
+    "readlink": (89, None),
+    "readlinkat": (267, 78),
+    "getdents64": (217, 61),
+    "pread64": (17, 67),
+    "getppid": (110, 173),
+    "sysinfo": (99, 179),
+}
+"""Calls that are open in a rehearsal besides."""
+OPEN, OPENAT, FCNTL = (2, None), (257, 56), (72, 25)
+WRITING = 0o1 | 0o2 | 0o100 | 0o1000 | 0o20000000
+"""O_WRONLY, _RDWR, _CREAT, _TRUNC, and the bit of _TMPFILE."""
+ABOUT_THE_DESCRIPTOR = (1, 2, 3)
+"""F_GETFD, F_SETFD, F_GETFL."""
 
 MMAP, MADVISE, CLONE, CLONE3 = (9, 222), (28, 233), (56, 220), (435, 435)
-MAP_ANONYMOUS, CLONE_THREAD = 0x20, 0x1_0000
+MAP_SHARED, MAP_ANONYMOUS, CLONE_THREAD = 0x01, 0x20, 0x1_0000
 ADVICE = (4, 8, 14, 15)
 """MADV_DONTNEED, _FREE, _HUGEPAGE and _NOHUGEPAGE; the others tell the kernel what to read."""
 
@@ -81,7 +110,7 @@ MACHINES = {"x86_64": (0xC000_003E, 0), "aarch64": (0xC000_00B7, 1)}
 """The kernel's name of a machine, AUDIT_ARCH_*, and its column above."""
 SECCOMP = (317, 277)
 SET_MODE_FILTER, ALL_THREADS = 1, 1
-PR_SET_NO_NEW_PRIVS = 38
+PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38
 
 LOAD, RETURN, IF_EQUAL, IF_ANY_BIT = 0x20, 0x06, 0x15, 0x45
 NUMBER_AT, MACHINE_AT, ARGUMENTS_AT = 0, 4, 16
@@ -89,22 +118,30 @@ ALLOW, REFUSE, KILL = 0x7FFF_0000, 0x0005_0000, 0x8000_0000
 EPERM, ENOSYS = 1, 38
 
 
-def seal(*, keep):
+MODULE = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
+MOST_BYTES = 1 << 20
+"""Of the names that a rehearsal may report."""
+
+
+def can_seal():
+    """Whether the calls of this system and machine are known here."""
+    system, *_, machine = os.uname()
+    return system == "Linux" and machine in MACHINES
+
+
+def seal(*, keep, reading=False):
     """Gives up all calls but those above, in every thread, for good.
 
     Args:
         keep: File descriptors that stay open; all others are closed.
+        reading: Whether files may still be opened to read them.
 
     Raises:
-        NotImplementedError: this is no Linux, or on a machine whose calls have no numbers here.
         OSError: the kernel does not take the filter.
     """
-    system, *_, machine = os.uname()
-    if system != "Linux" or machine not in MACHINES:
-        found = f"{system} on {machine}"
-        raise NotImplementedError(f"found {found}, expected Linux on {' or '.join(MACHINES)}")
     _close_all_but(keep)
-    code = program(machine)
+    machine = os.uname().machine
+    code = program(machine, reading=reading)
     libc = ctypes.CDLL(None, use_errno=True)
     instructions = ctypes.create_string_buffer(code, len(code))
     filter_ = struct.pack("@HP", len(code) // 8, ctypes.addressof(instructions))
@@ -114,46 +151,83 @@ def seal(*, keep):
         raise OSError(ctypes.get_errno(), "the kernel takes no filter of system calls")
 
 
-def program(machine):
+def rehearse(action):
+    """Modules that an action imports, as a child says that does it and is ended then.
+
+    The action is not trusted. The child can write to nothing but the pipe of its report, starts and
+    signals no process, and has none of this process's files. For as long as it lives this process
+    cannot be looked into, neither at its memory nor at what it will be asked.
+
+    Args:
+        action: Function without arguments. That it fails is no error.
+
+    Returns:
+        Names that have the form of a module's, of which nothing else is known.
+    """
+    known = frozenset(sys.modules)
+    receive, send = os.pipe()
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    child = os.fork()
+    if child == 0:
+        _do_and_report(action, known, send)
+    os.close(send)
+    try:
+        with open(receive, "rb") as pipe:
+            said = pipe.read(MOST_BYTES)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+    return [name for name in said.decode(errors="replace").split() if MODULE.fullmatch(name)]
+
+
+def _do_and_report(action, known, send):
+    """In the child: does it, says what was imported, and ends."""
+    try:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for standard in (0, 1, 2):
+            os.dup2(nothing, standard)
+        seal(keep=[0, 1, 2, send], reading=True)
+        with contextlib.suppress(BaseException):
+            action()
+        with open(send, "w", encoding="utf-8") as pipe:
+            pipe.write("\n".join(name for name in list(sys.modules) if name not in known))
+    finally:
+        os._exit(0)
+
+
+def import_all(names):
+    """Imports modules by name, but for those that lie beside this program.
+
+    Nothing that a patch wrote may run before the seal. What cannot be imported is left for the patched
+    code to stumble over.
+    """
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here]
+    for name in names:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+
+
+def program(machine, *, reading=False):
     """The filter for a machine as `uname -m` calls it: instructions, struct sock_filter each."""
     audit, column = MACHINES[machine]
     code = _do(LOAD, MACHINE_AT) + _do(IF_EQUAL, audit, then=1) + _do(RETURN, KILL)
     code += _do(LOAD, NUMBER_AT)
-    for numbers in ALLOWED.values():
-        if numbers[column] is not None:
-            code += _when(IF_EQUAL, numbers[column], _do(RETURN, ALLOW))
-    anonymous = _when(IF_ANY_BIT, MAP_ANONYMOUS, _do(RETURN, ALLOW))
-    thread = _when(IF_ANY_BIT, CLONE_THREAD, _do(RETURN, ALLOW))
-    advice = b"".join(_when(IF_EQUAL, one, _do(RETURN, ALLOW)) for one in ADVICE)
-    for numbers, argument, test in ((MMAP, 3, anonymous), (CLONE, 0, thread), (MADVISE, 2, advice)):
-        body = _do(LOAD, ARGUMENTS_AT + 8 * argument) + test + _do(RETURN, REFUSE | EPERM)
-        code += _when(IF_EQUAL, numbers[column], body)
+    for numbers in (ALLOWED | READING if reading else ALLOWED).values():
+        code += _call(numbers[column], _do(RETURN, ALLOW))
     # what clone3 is to do lies in memory, where no filter looks; libraries then take clone
-    code += _when(IF_EQUAL, CLONE3[column], _do(RETURN, REFUSE | ENOSYS))
+    code += _call(CLONE3[column], _do(RETURN, REFUSE | ENOSYS))
+    code += _call(CLONE[column], _argument(0, IF_ANY_BIT, [CLONE_THREAD]))
+    code += _call(MADVISE[column], _argument(2, IF_EQUAL, ADVICE))
+    if reading:
+        code += _call(MMAP[column], _no_argument(3, MAP_SHARED))
+        code += _call(OPEN[column], _no_argument(1, WRITING))
+        code += _call(OPENAT[column], _no_argument(2, WRITING))
+        code += _call(FCNTL[column], _argument(1, IF_EQUAL, ABOUT_THE_DESCRIPTOR))
+    code += _call(MMAP[column], _argument(3, IF_ANY_BIT, [MAP_ANONYMOUS]))
     return code + _do(RETURN, REFUSE | EPERM)
-
-
-def import_for(source):
-    """Imports what the import statements of a program name, wherever they stand in it.
-
-    Installed packages only: nothing that a patch wrote may run before the seal, so the folder of this
-    program is taken from the path. What cannot be imported is left for the program to stumble over.
-
-    Args:
-        source: Python, as text or bytes.
-    """
-    here = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            with contextlib.suppress(Exception):  # it may be no module but a member of one
-                importlib.import_module(name)
 
 
 def _close_all_but(keep):
@@ -163,9 +237,23 @@ def _close_all_but(keep):
             os.close(descriptor)
 
 
-def _when(test, value, body):
-    """Instructions that are passed over unless the test holds."""
-    return _do(test, value, otherwise=len(body) // 8) + body
+def _call(number, body):
+    """What decides about one call; nothing where a machine does not have it."""
+    return b"" if number is None else _do(IF_EQUAL, number, otherwise=len(body) // 8) + body
+
+
+def _argument(index, test, values):
+    """Allows a call whose argument passes the test with one of the values, and refuses it else."""
+    code = _do(LOAD, ARGUMENTS_AT + 8 * index)
+    for value in values:
+        code += _do(test, value, otherwise=1) + _do(RETURN, ALLOW)
+    return code + _do(RETURN, REFUSE | EPERM)
+
+
+def _no_argument(index, bits):
+    """Refuses a call whose argument has one of these bits, and allows it else."""
+    code = _do(LOAD, ARGUMENTS_AT + 8 * index) + _do(IF_ANY_BIT, bits, otherwise=1)
+    return code + _do(RETURN, REFUSE | EPERM) + _do(RETURN, ALLOW)
 
 
 def _do(code, value, *, then=0, otherwise=0):

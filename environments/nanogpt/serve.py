@@ -7,8 +7,9 @@ float32 logits (B, T, V). This process sees inputs only, never what they should 
 the patched train.py, so what it says is checked by evaluate.py and its word is not taken for a loss.
 
 Where it runs on the CPU, it is sealed before the first line of train.py runs: what train.py imports is
-imported and the weights are read by then, and no file can be opened and no process started after.
-seal.py says why. On a GPU it is not: drivers and compilers open files whenever they like.
+imported by then, as a rehearsal has shown, and the weights are read; no file can be opened and no
+process started after. seal.py says why. On a GPU it is not sealed: drivers and compilers open files
+whenever they like.
 """
 
 import argparse
@@ -20,9 +21,11 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from seal import import_for, seal
+from seal import can_seal, import_all, rehearse, seal
 
 DEVICES = {"cpu": "cpu", "h100x8": "cuda"}
+REHEARSED = {"cpu": (1, 64)}
+"""Shape of the tokens in a rehearsal. Profiles that are not here are not sealed."""
 
 
 def read_frame(stream):
@@ -66,27 +69,6 @@ def load_weights(model, weights):
         raise RuntimeError(f"model.safetensors lacks {missing}, and the model lacks {unexpected}")
 
 
-def get_ready(path, source):
-    """Does what train.py can no longer do once the process is sealed, or makes that it need not.
-
-    A compiler reads files and starts processes, so that a model is served as it is written;
-    torch.jit.script finds the source of train.py in memory.
-    """
-    import torch
-
-    import_for(source)
-    torch.compile = uncompiled
-    x = torch.ones(8, 8)
-    torch.nn.functional.gelu(x @ x)  # the first operation looks at the processor, in files
-    lines = source.decode(errors="replace").splitlines(keepends=True)
-    linecache.cache[str(path)] = (len(source), None, lines, str(path))
-
-
-def uncompiled(model=None, **_options):
-    """Stands for torch.compile, as a call or as a decorator, and leaves everything as it is."""
-    return (lambda function: function) if model is None else model
-
-
 def load_model(profile, checkpoint, *, keep):
     """The trained model in evaluation mode; here the patched train.py begins to run.
 
@@ -102,15 +84,40 @@ def load_model(profile, checkpoint, *, keep):
     source = path.read_bytes()
     weights = load((checkpoint / "model.safetensors").read_bytes())
     torch.set_num_threads(1)
-    if DEVICES[profile] == "cpu":
+
+    def build():
+        model = run_as_module(path, source).build_model(profile)
+        load_weights(model, weights)
+        return model.to(DEVICES[profile]).eval()
+
+    if profile in REHEARSED and can_seal():
         get_ready(path, source)
-        try:
-            seal(keep=keep)
-        except NotImplementedError as error:
-            print(f"serve.py: not sealed: {error}", file=sys.stderr)
-    model = run_as_module(path, source).build_model(profile)
-    load_weights(model, weights)
-    return model.to(DEVICES[profile]).eval()
+        tokens = np.zeros(REHEARSED[profile], np.uint8)
+        import_all(rehearse(lambda: answer(build(), tokens, device=DEVICES[profile])))
+        seal(keep=keep)
+    else:
+        print("serve.py: not sealed on this system or at this profile", file=sys.stderr)
+    return build()
+
+
+def get_ready(path, source):
+    """Makes that train.py does not need what it cannot have in a sealed process.
+
+    A compiler reads files and starts processes, so that a model is served as it is written;
+    torch.jit.script finds the source of train.py in memory.
+    """
+    import torch
+
+    torch.compile = uncompiled
+    x = torch.ones(8, 8)
+    torch.nn.functional.gelu(x @ x)  # the first operation looks at the processor, in files
+    lines = source.decode(errors="replace").splitlines(keepends=True)
+    linecache.cache[str(path)] = (len(source), None, lines, str(path))
+
+
+def uncompiled(model=None, **_options):
+    """Stands for torch.compile, as a call or as a decorator, and leaves everything as it is."""
+    return (lambda function: function) if model is None else model
 
 
 def answer(model, tokens_B_T, *, device):
