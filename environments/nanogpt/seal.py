@@ -4,8 +4,10 @@ A server that has seen hidden text could leave notes for the next one, or for a 
 where it may write no file: a name that was looked up once is answered faster the second time, by the
 kernel's cache, whether there is such a file or not. Notes make the leak audit worthless, since what
 a server must have forgotten it then reads again. So a server gives up every call that takes a name,
-opens, starts, sends, locks or signals, before the first line of patched code runs in it; of what is
-left, nothing outlives the process but a few pages of libraries that the kernel reads from the disk.
+opens, starts, sends, locks or signals, before the first line of patched code runs in it. Of what is
+left, memory must carry nothing either: all pages of the mapped libraries are read before, since one
+that is not yet in the machine's memory would be once it is touched, and nothing is shared with other
+processes, neither new memory nor futexes, which reach whoever maps the same library.
 
 A sealed process cannot import. What patched code will import, often deep in a library and only when
 it is used, is found out before by a rehearsal: a child runs it that is gone afterwards and has seen
@@ -31,8 +33,6 @@ ALLOWED = {
     "readv": (19, 65),
     "writev": (20, 66),
     "close": (3, 57),
-    "fstat": (5, 80),
-    "lseek": (8, 62),
     "poll": (7, None),
     "ppoll": (271, 73),
     "select": (23, None),
@@ -42,11 +42,9 @@ ALLOWED = {
     "mremap": (25, 216),
     "mprotect": (10, 226),
     "brk": (12, 214),
-    # threads
-    "futex": (202, 98),
+    # threads, those that there are
     "set_robust_list": (273, 99),
     "rseq": (334, 293),
-    "membarrier": (324, 283),
     "sched_yield": (24, 124),
     "sched_getaffinity": (204, 123),
     "sigaltstack": (131, 132),
@@ -77,32 +75,37 @@ ALLOWED = {
 }
 """Calls that stay open: their numbers on x86_64 and on aarch64, None where there is no such call."""
 
-READING = {
+LOOKING = {
     "stat": (4, None),
     "lstat": (6, None),
     "newfstatat": (262, 79),
     "statx": (332, 291),
-    "statfs": (137, 43),
-    "fstatfs": (138, 44),
     "access": (21, None),
     "faccessat": (269, 48),
     "faccessat2": (439, 439),
     "readlink": (89, None),
     "readlinkat": (267, 78),
+}
+"""Calls that are open in a rehearsal besides; a sealed process is told that there is no such file."""
+READING = {
+    "fstat": (5, 80),
+    "lseek": (8, 62),
+    "statfs": (137, 43),
+    "fstatfs": (138, 44),
     "getdents64": (217, 61),
     "pread64": (17, 67),
     "getppid": (110, 173),
     "sysinfo": (99, 179),
 }
-"""Calls that are open in a rehearsal besides."""
+"""Calls that are open in a rehearsal besides; a sealed process may not make them."""
 OPEN, OPENAT, FCNTL = (2, None), (257, 56), (72, 25)
 WRITING = 0o1 | 0o2 | 0o100 | 0o1000 | 0o20000000
 """O_WRONLY, _RDWR, _CREAT, _TRUNC, and the bit of _TMPFILE."""
 ABOUT_THE_DESCRIPTOR = (1, 2, 3)
 """F_GETFD, F_SETFD, F_GETFL."""
 
-MMAP, MADVISE, CLONE, CLONE3 = (9, 222), (28, 233), (56, 220), (435, 435)
-MAP_SHARED, MAP_ANONYMOUS, CLONE_THREAD = 0x01, 0x20, 0x1_0000
+MMAP, MADVISE, FUTEX, CLONE3 = (9, 222), (28, 233), (202, 98), (435, 435)
+MAP_SHARED, MAP_ANONYMOUS, FUTEX_PRIVATE = 0x01, 0x20, 0x80
 ADVICE = (4, 8, 14, 15)
 """MADV_DONTNEED, _FREE, _HUGEPAGE and _NOHUGEPAGE; the others tell the kernel what to read."""
 
@@ -115,7 +118,7 @@ PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38
 LOAD, RETURN, IF_EQUAL, IF_ANY_BIT = 0x20, 0x06, 0x15, 0x45
 NUMBER_AT, MACHINE_AT, ARGUMENTS_AT = 0, 4, 16
 ALLOW, REFUSE, KILL = 0x7FFF_0000, 0x0005_0000, 0x8000_0000
-EPERM, ENOSYS = 1, 38
+EPERM, ENOENT, EAGAIN, ENOSYS = 1, 2, 11, 38
 
 
 MODULE = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
@@ -140,6 +143,8 @@ def seal(*, keep, reading=False):
         OSError: the kernel does not take the filter.
     """
     _close_all_but(keep)
+    if not reading:
+        _read_mapped_files()
     machine = os.uname().machine
     code = program(machine, reading=reading)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -203,11 +208,20 @@ def import_all(names):
     Nothing that a patch wrote may run before the seal. What cannot be imported is left for the patched
     code to stumble over.
     """
-    here = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here]
+    here, before = os.path.dirname(os.path.realpath(__file__)), os.getcwd()
+    installed = [path for path in sys.path if not _lies_in(here, os.path.realpath(path))]
+    os.chdir("/")  # a library may put "." into the path
     for name in names:
+        sys.path[:] = installed
         with contextlib.suppress(Exception):
             importlib.import_module(name)
+    sys.path[:] = installed
+    os.chdir(before)
+
+
+def _lies_in(path, folder):
+    """Whether a path is the folder or lies below it; both without links."""
+    return os.path.commonpath([path, folder]) == folder
 
 
 def program(machine, *, reading=False):
@@ -215,19 +229,37 @@ def program(machine, *, reading=False):
     audit, column = MACHINES[machine]
     code = _do(LOAD, MACHINE_AT) + _do(IF_EQUAL, audit, then=1) + _do(RETURN, KILL)
     code += _do(LOAD, NUMBER_AT)
-    for numbers in (ALLOWED | READING if reading else ALLOWED).values():
+    for numbers in (ALLOWED | LOOKING | READING if reading else ALLOWED).values():
         code += _call(numbers[column], _do(RETURN, ALLOW))
-    # what clone3 is to do lies in memory, where no filter looks; libraries then take clone
-    code += _call(CLONE3[column], _do(RETURN, REFUSE | ENOSYS))
-    code += _call(CLONE[column], _argument(0, IF_ANY_BIT, [CLONE_THREAD]))
+    code += _call(CLONE3[column], _do(RETURN, REFUSE | ENOSYS))  # libraries then try clone
     code += _call(MADVISE[column], _argument(2, IF_EQUAL, ADVICE))
+    code += _call(FUTEX[column], _argument(1, IF_ANY_BIT, [FUTEX_PRIVATE], error=EAGAIN))
     if reading:
         code += _call(MMAP[column], _no_argument(3, MAP_SHARED))
         code += _call(OPEN[column], _no_argument(1, WRITING))
         code += _call(OPENAT[column], _no_argument(2, WRITING))
         code += _call(FCNTL[column], _argument(1, IF_EQUAL, ABOUT_THE_DESCRIPTOR))
-    code += _call(MMAP[column], _argument(3, IF_ANY_BIT, [MAP_ANONYMOUS]))
+    else:
+        shared = _do(IF_ANY_BIT, MAP_SHARED, otherwise=1) + _do(RETURN, REFUSE | EPERM)
+        at = ARGUMENTS_AT + 8 * 3
+        code += _call(
+            MMAP[column], _do(LOAD, at) + shared + _argument(3, IF_ANY_BIT, [MAP_ANONYMOUS])
+        )
+        for numbers in (*LOOKING.values(), OPEN, OPENAT):
+            code += _call(numbers[column], _do(RETURN, REFUSE | ENOENT))
     return code + _do(RETURN, REFUSE | EPERM)
+
+
+def _read_mapped_files():
+    """Touches every page of every mapped file, so that touching one later tells and changes nothing."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
+        maps = [line.split(maxsplit=5) for line in file]
+    for span, rights, *_, path in (words for words in maps if len(words) == 6):
+        if path.startswith("/") and rights.startswith("r"):
+            start, end = (int(address, 16) for address in span.split("-"))
+            content = (ctypes.c_char * (end - start)).from_address(start)
+            memoryview(content).cast("B")[::page].tobytes()
 
 
 def _close_all_but(keep):
@@ -242,12 +274,12 @@ def _call(number, body):
     return b"" if number is None else _do(IF_EQUAL, number, otherwise=len(body) // 8) + body
 
 
-def _argument(index, test, values):
+def _argument(index, test, values, *, error=EPERM):
     """Allows a call whose argument passes the test with one of the values, and refuses it else."""
     code = _do(LOAD, ARGUMENTS_AT + 8 * index)
     for value in values:
         code += _do(test, value, otherwise=1) + _do(RETURN, ALLOW)
-    return code + _do(RETURN, REFUSE | EPERM)
+    return code + _do(RETURN, REFUSE | error)
 
 
 def _no_argument(index, bits):

@@ -26,6 +26,8 @@ from seal import can_seal, import_all, rehearse, seal
 DEVICES = {"cpu": "cpu", "h100x8": "cuda"}
 REHEARSED = {"cpu": (1, 64)}
 """Shape of the tokens in a rehearsal. Profiles that are not here are not sealed."""
+COMPILED = "_orig_mod."
+"""What torch.compile puts before the names of a module's weights."""
 
 
 def read_frame(stream):
@@ -56,13 +58,18 @@ def run_as_module(path, source):
 
 
 def load_weights(model, weights):
-    """Puts all weights into the model; of a tensor with several names, the file has one.
+    """Puts all weights into the model, whether either was compiled or not.
+
+    Of a tensor with several names, the file has one.
 
     Raises:
         RuntimeError: a weight is missing, left over or of another shape.
     """
-    missing, unexpected = model.load_state_dict(weights, strict=False)
     state = model.state_dict()
+    weights = {
+        name if name in state else name.replace(COMPILED, ""): weights[name] for name in weights
+    }
+    missing, unexpected = model.load_state_dict(weights, strict=False)
     loaded = {state[name].data_ptr() for name in weights if name in state}
     missing = [name for name in missing if state[name].data_ptr() not in loaded]
     if missing or unexpected:
@@ -103,12 +110,13 @@ def load_model(profile, checkpoint, *, keep):
 def get_ready(path, source):
     """Makes that train.py does not need what it cannot have in a sealed process.
 
-    A compiler reads files and starts processes, so that a model is served as it is written;
-    torch.jit.script finds the source of train.py in memory.
+    A compiler reads files and starts processes, so that a model is served as it is written, and with
+    the threads that there are; torch.jit.script finds the source of train.py in memory.
     """
     import torch
 
     torch.compile = uncompiled
+    torch.set_num_threads = torch.set_num_interop_threads = lambda count: None
     x = torch.ones(8, 8)
     torch.nn.functional.gelu(x @ x)  # the first operation looks at the processor, in files
     lines = source.decode(errors="replace").splitlines(keepends=True)
