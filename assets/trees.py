@@ -17,7 +17,7 @@ from assets.validator import MOST_FILES
 from launchers.quote import is_hidden
 from launchers.tree import tree_hash
 
-EMOJI = re.compile(r"[0-9#*]\ufe0f\u20e3|(?P<sign>.)[\ufe0e\ufe0f]", re.DOTALL)
+EMOJI = re.compile(r"[0-9#*]\ufe0f\u20e3|(?P<sign>[^\x00-\x7f])[\ufe0e\ufe0f]")
 """A sign and the mark that says whether it is drawn in colour, or a key's cap: models write these.
 Behind a letter nobody sees the mark, and it makes another name."""
 

@@ -254,11 +254,12 @@ def test_a_package_that_only_its_owner_may_read_is_found(tmp_path, monkeypatch, 
     python = str(tmp_path / "bin/python")
     assert preflight.private_package(python) is None
     (packages / name).chmod(mode)
-    assert preflight.private_package(python) == str(packages / name)
+    assert preflight.private_package(python) == (str(packages), name)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     found = preflight.examine(python)[-1]
     assert (found.level, found.works) == ("bwrap", False)
-    assert found.remedy == f"chmod -R o+rX {packages / name}"
+    assert found.reason.endswith(f" {packages / name}")
+    assert found.remedy == f"chmod -R o+rX {packages}"
 
 
 @pytest.mark.parametrize("level", ["landlock", "bwrap"])

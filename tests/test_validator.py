@@ -689,6 +689,7 @@ def test_hidden_characters_are_refused_where_they_are_added(name):
         (b"x = '\xff'\n", "is not UTF-8 at byte 5"),
         (b"x = 1\0\n", r"hidden characters \(U\+0000\)"),
         ("x = 1\nx\ufe0f = 2\n".encode(), r"hidden characters \(U\+FE0F\)"),
+        ("s = '\ufe0f' + 'a \ufe0f' + f(\ufe0e)\n\ufe0f".encode(), r"hidden characters"),
         ("\u03a9\ufe0e = x1\ufe0f\n".encode(), r"hidden characters \(U\+FE0E, U\+FE0F\)"),
         (b"# coding: utf-7\nx = 1\n", "found the coding utf-7"),
         (b"# -*- coding: unicode_escape -*-\n#\\u000aimport os\n", "found the coding"),

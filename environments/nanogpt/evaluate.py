@@ -11,6 +11,8 @@ What keeps the score honest here:
 - Rows go out in a secret order, in batches of one shape; their losses are put back before summing,
   so that the value does not depend on the order.
 - Nothing that a server says is quoted in a reason: it could be hidden text.
+- The first batch is nothing but zeros: a server that answers it has done all that it does before it is
+  asked, and no hidden text lies in a pipe meanwhile.
 - A server that crashes, hangs, does not end by itself, or answers anything but finite logits of the
   right shape gives no value, and the reason.
 - The leak audit (`--cuts`). A server sees whole rows, so a model may answer a position with the help
@@ -97,6 +99,8 @@ REDRAWS = 16
 """Times that other text is drawn again where its first token is the true one by chance."""
 GOODBYE_SECONDS = 10
 """How long a server may take to end once its input has ended."""
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""In a server's process environment: a sealed one can start no thread, nor can a rehearsal."""
 LOGIT_BYTES = 4
 HEADER_BYTES = 4096
 """More than the header of any .npy record that is expected here."""
@@ -231,8 +235,9 @@ class Server:
 
     def __init__(self, command, *, seconds):
         self.deadline = time.monotonic() + seconds
+        pipe, environment = subprocess.PIPE, os.environ | ONE_THREAD
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            command, stdin=pipe, stdout=pipe, bufsize=0, env=environment
         )
         os.set_blocking(self.process.stdin.fileno(), False)
         self.buffer = bytearray()
@@ -412,6 +417,8 @@ def run_pass(serve, rows, order, *, profile, wanted_N_T=None):
     """
     losses_N_T = np.full(rows.targets_N_T.shape, np.nan)
     with Server(serve, seconds=profile.seconds) as server:
+        nothing_B_T = np.zeros_like(rows.inputs_N_T[: profile.batch])
+        server.ask(nothing_B_T, vocabulary=profile.vocabulary)
         for start in range(0, len(order), profile.batch):
             batch = order[start : start + profile.batch]
             logits_B_T_V = server.ask(rows.inputs_N_T[batch], vocabulary=profile.vocabulary)

@@ -5,26 +5,19 @@ where it may write no file: a name that was looked up once is answered faster th
 kernel's cache, whether there is such a file or not. Notes make the leak audit worthless, since what
 a server must have forgotten it then reads again. So a server gives up every call that takes a name,
 opens, starts, sends, locks or signals, before the first line of patched code runs in it. Of what is
-left, memory must carry nothing either: all pages of the mapped libraries are read before, since one
-that is not yet in the machine's memory would be once it is touched, and nothing is shared with other
-processes, neither new memory nor futexes, which reach whoever maps the same library.
-
-A sealed process cannot import. What patched code will import, often deep in a library and only when
-it is used, is found out before by a rehearsal: a child runs it that is gone afterwards and has seen
-no hidden text. It may open files to read them, and its word counts for names of modules only.
+left, memory must carry nothing either: what is mapped of libraries is read before, since a page that
+is not yet in the machine's memory would be once it is touched, no more of them can be mapped, and
+nothing is shared with other processes, neither new memory nor futexes, which reach whoever maps the
+same library.
 
 The filter is a BPF program that the kernel runs at every call. It cannot be taken back. Source of the
 numbers: asm/unistd_64.h (x86_64) and asm-generic/unistd.h (aarch64) of the kernel.
 """
 
-import contextlib
 import ctypes
-import importlib
+import itertools
 import os
-import re
-import signal
 import struct
-import sys
 
 ALLOWED = {
     # the pipes
@@ -39,14 +32,12 @@ ALLOWED = {
     "pselect6": (270, 72),
     # memory
     "munmap": (11, 215),
-    "mremap": (25, 216),
     "mprotect": (10, 226),
     "brk": (12, 214),
     # threads, those that there are
     "set_robust_list": (273, 99),
     "rseq": (334, 293),
     "sched_yield": (24, 124),
-    "sched_getaffinity": (204, 123),
     "sigaltstack": (131, 132),
     "rt_sigaction": (13, 134),
     "rt_sigprocmask": (14, 135),
@@ -55,9 +46,6 @@ ALLOWED = {
     "exit": (60, 93),
     "exit_group": (231, 94),
     # time, chance and itself
-    "clock_gettime": (228, 113),
-    "clock_getres": (229, 114),
-    "clock_nanosleep": (230, 115),
     "nanosleep": (35, 101),
     "gettimeofday": (96, 169),
     "time": (201, None),
@@ -90,14 +78,18 @@ LOOKING = {
 READING = {
     "fstat": (5, 80),
     "lseek": (8, 62),
-    "statfs": (137, 43),
-    "fstatfs": (138, 44),
     "getdents64": (217, 61),
     "pread64": (17, 67),
-    "getppid": (110, 173),
-    "sysinfo": (99, 179),
 }
 """Calls that are open in a rehearsal besides; a sealed process may not make them."""
+CLOCKS = {
+    "clock_gettime": (228, 113),
+    "clock_getres": (229, 114),
+    "clock_nanosleep": (230, 115),
+}
+"""Open for the clocks that have a number of their own; others are those of a process."""
+OF_A_PROCESS = 0x8000_0000
+GETAFFINITY = (204, 123)
 OPEN, OPENAT, FCNTL = (2, None), (257, 56), (72, 25)
 WRITING = 0o1 | 0o2 | 0o100 | 0o1000 | 0o20000000
 """O_WRONLY, _RDWR, _CREAT, _TRUNC, and the bit of _TMPFILE."""
@@ -106,8 +98,8 @@ ABOUT_THE_DESCRIPTOR = (1, 2, 3)
 
 MMAP, MADVISE, FUTEX, CLONE3 = (9, 222), (28, 233), (202, 98), (435, 435)
 MAP_SHARED, MAP_ANONYMOUS, FUTEX_PRIVATE = 0x01, 0x20, 0x80
-ADVICE = (4, 8, 14, 15)
-"""MADV_DONTNEED, _FREE, _HUGEPAGE and _NOHUGEPAGE; the others tell the kernel what to read."""
+ADVICE = (4, 8)
+"""MADV_DONTNEED and _FREE, which give memory back."""
 
 MACHINES = {"x86_64": (0xC000_003E, 0), "aarch64": (0xC000_00B7, 1)}
 """The kernel's name of a machine, AUDIT_ARCH_*, and its column above."""
@@ -119,11 +111,6 @@ LOAD, RETURN, IF_EQUAL, IF_ANY_BIT = 0x20, 0x06, 0x15, 0x45
 NUMBER_AT, MACHINE_AT, ARGUMENTS_AT = 0, 4, 16
 ALLOW, REFUSE, KILL = 0x7FFF_0000, 0x0005_0000, 0x8000_0000
 EPERM, ENOENT, EAGAIN, ENOSYS = 1, 2, 11, 38
-
-
-MODULE = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
-MOST_BYTES = 1 << 20
-"""Of the names that a rehearsal may report."""
 
 
 def can_seal():
@@ -156,125 +143,70 @@ def seal(*, keep, reading=False):
         raise OSError(ctypes.get_errno(), "the kernel takes no filter of system calls")
 
 
-def rehearse(action):
-    """Modules that an action imports, as a child says that does it and is ended then.
-
-    The action is not trusted. The child can write to nothing but the pipe of its report, starts and
-    signals no process, and has none of this process's files. For as long as it lives this process
-    cannot be looked into, neither at its memory nor at what it will be asked.
-
-    Args:
-        action: Function without arguments. That it fails is no error.
-
-    Returns:
-        Names that have the form of a module's, of which nothing else is known.
-    """
-    known = frozenset(sys.modules)
-    receive, send = os.pipe()
-    libc = ctypes.CDLL(None)
-    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-    child = os.fork()
-    if child == 0:
-        _do_and_report(action, known, send)
-    os.close(send)
-    try:
-        with open(receive, "rb") as pipe:
-            said = pipe.read(MOST_BYTES)
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
-    return [name for name in said.decode(errors="replace").split() if MODULE.fullmatch(name)]
-
-
-def _do_and_report(action, known, send):
-    """In the child: does it, says what was imported, and ends."""
-    try:
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for standard in (0, 1, 2):
-            os.dup2(nothing, standard)
-        seal(keep=[0, 1, 2, send], reading=True)
-        with contextlib.suppress(BaseException):
-            action()
-        with open(send, "w", encoding="utf-8") as pipe:
-            pipe.write("\n".join(name for name in list(sys.modules) if name not in known))
-    finally:
-        os._exit(0)
-
-
-def import_all(names):
-    """Imports modules by name, but for those that lie beside this program.
-
-    Nothing that a patch wrote may run before the seal. What cannot be imported is left for the patched
-    code to stumble over.
-    """
-    here, before = os.path.dirname(os.path.realpath(__file__)), os.getcwd()
-    installed = [path for path in sys.path if not _lies_in(here, os.path.realpath(path))]
-    os.chdir("/")  # a library may put "." into the path
-    for name in names:
-        sys.path[:] = installed
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
-    sys.path[:] = installed
-    os.chdir(before)
-
-
-def _lies_in(path, folder):
-    """Whether a path is the folder or lies below it; both without links."""
-    return os.path.commonpath([path, folder]) == folder
-
-
 def program(machine, *, reading=False):
     """The filter for a machine as `uname -m` calls it: instructions, struct sock_filter each."""
     audit, column = MACHINES[machine]
     code = _do(LOAD, MACHINE_AT) + _do(IF_EQUAL, audit, then=1) + _do(RETURN, KILL)
     code += _do(LOAD, NUMBER_AT)
-    for numbers in (ALLOWED | LOOKING | READING if reading else ALLOWED).values():
-        code += _call(numbers[column], _do(RETURN, ALLOW))
-    code += _call(CLONE3[column], _do(RETURN, REFUSE | ENOSYS))  # libraries then try clone
-    code += _call(MADVISE[column], _argument(2, IF_EQUAL, ADVICE))
-    code += _call(FUTEX[column], _argument(1, IF_ANY_BIT, [FUTEX_PRIVATE], error=EAGAIN))
+
+    def decide(calls, body):
+        for numbers in calls:
+            if numbers[column] is not None:
+                test = _do(IF_EQUAL, numbers[column], otherwise=len(body) // 8)
+                yield test + body
+
+    rules = [
+        (ALLOWED.values(), _do(RETURN, ALLOW)),
+        (CLOCKS.values(), _argument_lacks(0, OF_A_PROCESS) + _do(RETURN, ALLOW)),
+        ([GETAFFINITY], _argument_is(0, IF_EQUAL, [0])),
+        ([MADVISE], _argument_is(2, IF_EQUAL, ADVICE)),
+        ([FUTEX], _argument_is(1, IF_ANY_BIT, [FUTEX_PRIVATE], error=EAGAIN)),
+        ([CLONE3], _do(RETURN, REFUSE | ENOSYS)),  # libraries then try clone
+    ]
+    unshared = _argument_lacks(3, MAP_SHARED)
     if reading:
-        code += _call(MMAP[column], _no_argument(3, MAP_SHARED))
-        code += _call(OPEN[column], _no_argument(1, WRITING))
-        code += _call(OPENAT[column], _no_argument(2, WRITING))
-        code += _call(FCNTL[column], _argument(1, IF_EQUAL, ABOUT_THE_DESCRIPTOR))
+        rules += [
+            ([*LOOKING.values(), *READING.values()], _do(RETURN, ALLOW)),
+            ([MMAP], unshared + _do(RETURN, ALLOW)),
+            ([OPEN], _argument_lacks(1, WRITING) + _do(RETURN, ALLOW)),
+            ([OPENAT], _argument_lacks(2, WRITING) + _do(RETURN, ALLOW)),
+            ([FCNTL], _argument_is(1, IF_EQUAL, ABOUT_THE_DESCRIPTOR)),
+        ]
     else:
-        shared = _do(IF_ANY_BIT, MAP_SHARED, otherwise=1) + _do(RETURN, REFUSE | EPERM)
-        at = ARGUMENTS_AT + 8 * 3
-        code += _call(
-            MMAP[column], _do(LOAD, at) + shared + _argument(3, IF_ANY_BIT, [MAP_ANONYMOUS])
-        )
-        for numbers in (*LOOKING.values(), OPEN, OPENAT):
-            code += _call(numbers[column], _do(RETURN, REFUSE | ENOENT))
+        rules += [
+            ([*LOOKING.values(), OPEN, OPENAT], _do(RETURN, REFUSE | ENOENT)),
+            ([MMAP], unshared + _argument_is(3, IF_ANY_BIT, [MAP_ANONYMOUS])),
+        ]
+    code += b"".join(part for calls, body in rules for part in decide(calls, body))
     return code + _do(RETURN, REFUSE | EPERM)
 
 
 def _read_mapped_files():
-    """Touches every page of every mapped file, so that touching one later tells and changes nothing."""
+    """Reads what is mapped of every file, so that touching it later tells and changes nothing."""
     page = os.sysconf("SC_PAGE_SIZE")
-    with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
-        maps = [line.split(maxsplit=5) for line in file]
-    for span, rights, *_, path in (words for words in maps if len(words) == 6):
-        if path.startswith("/") and rights.startswith("r"):
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
+        maps = [line.rstrip("\n").split(maxsplit=5) for line in file]
+    for span, rights, offset, _, _, path in (words for words in maps if len(words) == 6):
+        if path.startswith("/"):
             start, end = (int(address, 16) for address in span.split("-"))
-            content = (ctypes.c_char * (end - start)).from_address(start)
-            memoryview(content).cast("B")[::page].tobytes()
+            if rights.startswith("r"):
+                content = (ctypes.c_char * (end - start)).from_address(start)
+                memoryview(content).cast("B")[::page].tobytes()
+            else:  # it could be made readable
+                with open(path, "rb") as file:
+                    file.seek(int(offset, 16))
+                    file.read(end - start)
 
 
 def _close_all_but(keep):
-    """Closes every file descriptor that is not named."""
-    for descriptor in {int(name) for name in os.listdir("/proc/self/fd")} - set(keep):
-        with contextlib.suppress(OSError):  # that of the list itself, closed by now
-            os.close(descriptor)
+    """Closes every file descriptor that is not named; a child may not be able to list its own."""
+    ends = [-1, *sorted(keep), os.sysconf("SC_OPEN_MAX")]
+    for before, after in itertools.pairwise(ends):
+        if after > before + 1:  # os.closerange takes an empty range for all
+            os.closerange(before + 1, after)
 
 
-def _call(number, body):
-    """What decides about one call; nothing where a machine does not have it."""
-    return b"" if number is None else _do(IF_EQUAL, number, otherwise=len(body) // 8) + body
-
-
-def _argument(index, test, values, *, error=EPERM):
+def _argument_is(index, test, values, *, error=EPERM):
     """Allows a call whose argument passes the test with one of the values, and refuses it else."""
     code = _do(LOAD, ARGUMENTS_AT + 8 * index)
     for value in values:
@@ -282,10 +214,10 @@ def _argument(index, test, values, *, error=EPERM):
     return code + _do(RETURN, REFUSE | error)
 
 
-def _no_argument(index, bits):
-    """Refuses a call whose argument has one of these bits, and allows it else."""
+def _argument_lacks(index, bits):
+    """Refuses a call whose argument has one of these bits; what follows decides else."""
     code = _do(LOAD, ARGUMENTS_AT + 8 * index) + _do(IF_ANY_BIT, bits, otherwise=1)
-    return code + _do(RETURN, REFUSE | EPERM) + _do(RETURN, ALLOW)
+    return code + _do(RETURN, REFUSE | EPERM)
 
 
 def _do(code, value, *, then=0, otherwise=0):

@@ -21,7 +21,8 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from seal import can_seal, import_all, rehearse, seal
+from rehearsal import import_all, rehearse
+from seal import can_seal, seal
 
 DEVICES = {"cpu": "cpu", "h100x8": "cuda"}
 REHEARSED = {"cpu": (1, 64)}
@@ -66,9 +67,8 @@ def load_weights(model, weights):
         RuntimeError: a weight is missing, left over or of another shape.
     """
     state = model.state_dict()
-    weights = {
-        name if name in state else name.replace(COMPILED, ""): weights[name] for name in weights
-    }
+    own = {name.replace(COMPILED, ""): name for name in state}
+    weights = {own.get(name.replace(COMPILED, ""), name): weights[name] for name in weights}
     missing, unexpected = model.load_state_dict(weights, strict=False)
     loaded = {state[name].data_ptr() for name in weights if name in state}
     missing = [name for name in missing if state[name].data_ptr() not in loaded]

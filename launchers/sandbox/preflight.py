@@ -45,11 +45,12 @@ def examine(python: str = sys.executable) -> list[Finding]:
 def _examine(level: str, python: str) -> Finding:
     if level == "none":
         return Finding(level, True, "needs nothing and holds nothing", "")
-    private = private_package(python) if level == "bwrap" and os.geteuid() == 0 else None
-    if private:
-        reason = f"as root a job is another user, who may not read {private}"
-        return Finding(level, False, reason, f"chmod -R o+rX {shlex.quote(private)}")
     try:
+        private = private_package(python) if level == "bwrap" and os.geteuid() == 0 else None
+        if private:
+            packages, name = private
+            reason = f"as root a job is another user, who may not read {packages}/{name}"
+            return Finding(level, False, reason, f"chmod -R o+rX {shlex.quote(packages)}")
         said = _try(level, python)
     except (OSError, subprocess.TimeoutExpired) as error:
         said = str(error)
@@ -63,10 +64,16 @@ def _examine(level: str, python: str) -> Finding:
     return Finding(level, False, said, remedy(level, said))
 
 
-def private_package(python: str) -> str | None:
-    """The first installed package that only its owner may read, None where there is none.
+def private_package(python: str) -> tuple[str, str] | None:
+    """The first part of an installed package that not everybody may read, None where there is none.
 
     Whoever installs with the umask 077 makes such: a folder, or a module of one file.
+
+    Args:
+        python: whose packages are meant.
+
+    Returns:
+        The folder of packages, and the path below it.
     """
     for packages in find_interpreter(python).packages:
         for folder, _, files in os.walk(packages):
@@ -74,7 +81,7 @@ def private_package(python: str) -> str | None:
             for path in (folder, *(os.path.join(folder, name) for name in inside)):
                 wanted = stat.S_IROTH | (stat.S_IXOTH if path == folder else 0)
                 if os.lstat(path).st_mode & wanted != wanted:
-                    return path
+                    return packages, os.path.relpath(path, packages)
     return None
 
 
