@@ -230,9 +230,7 @@ def _autopilot(
         description="Starts the next epoch without scores, one at a time; a failed epoch stops it.",
     )
     def autopilot(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        unfinished = dg.RunsFilter(
-            statuses=[dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, *UNFINISHED]
-        )
+        unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED, *UNFINISHED])
         if any(
             set(keys) & set(run.asset_selection or ())
             for run in context.instance.get_runs(unfinished)

@@ -12,13 +12,20 @@ import time
 from collections import Counter
 from itertools import pairwise
 
+import dagster as dg
 import pytest
 from campaigns import facts, rows
 from conftest import PROJECT, VARVE, child_environment, write_campaign
 from dagster_ui import Ui, processes_with, running_ui
 
 from assets.home import Home
-from assets.instance import open_instance
+from assets.instance import (
+    PROCESS_TAG,
+    UNFINISHED,
+    bury_dead_runs,
+    open_instance,
+    process_tag,
+)
 from lake import Lake
 from lake.tables import Run, RunEvent, RunEventKind, Stage
 
@@ -99,6 +106,30 @@ def test_a_killed_search_leaves_no_run_that_blocks_the_campaign(killed):
         statuses = Counter(run.status.value for run in instance.get_runs())
     assert set(statuses) <= {"SUCCESS", "FAILURE"}
     assert statuses["SUCCESS"] >= 1
+
+
+@pytest.mark.parametrize("status", UNFINISHED)
+def test_only_runs_of_dead_processes_are_buried(place, status):
+    home = place(f"buried-{status.value}")
+    mine = process_tag()[PROCESS_TAG]
+    host, boot, pid, born = mine.split("/")
+    tags = {
+        "mine": mine,
+        "dead": f"{host}/{boot}/{pid}/{int(born) - 1}",
+        "far": f"x{host}/{boot}/1/1",
+    }
+    with open_instance(home, ["small"]) as instance:
+        for name, tag in tags.items():
+            run = dg.DagsterRun(
+                job_name="x",
+                run_id=f"{name}-{status.value}",
+                status=status,
+                tags={PROCESS_TAG: tag},
+            )
+            instance.add_run(run)
+        assert bury_dead_runs(instance) == [f"dead-{status.value}"]
+        left = {run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=[status]))}
+    assert left == {f"mine-{status.value}", f"far-{status.value}"}
 
 
 @pytest.fixture(scope="module")
