@@ -142,7 +142,7 @@ def lineage(idea_id: str) -> None:
     """Show the ideas that IDEA_ID descends from, nearest first, over all attempts.
 
     \b
-    Example: varve lineage 132cfd75a1b2c3d4
+    Example: varve lineage 24a54998846f1845
     """
     from assets.lineage import show_lineage
 
@@ -160,7 +160,7 @@ def show(identity: str, diff: bool) -> None:
     What models and jobs wrote is quoted: hidden characters are shown as escapes such as \\x1b.
 
     \b
-    Example: varve show 132cfd75 --diff
+    Example: varve show 24a549 --diff
     """
     from assets.show import show as show_in_terminal
 

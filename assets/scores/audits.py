@@ -276,12 +276,14 @@ def judged(score: Score, result: Mapping[str, Any], *, deep: int) -> Score:
     if value is None or not math.isclose(again, value, rel_tol=SAME_VALUE):
         reason = f"scored again, the same outputs gave {again} instead of {value}"
         return _refused(score, Blame.GUARD, reason, level)
-    cuts = score.measures.get(CUTS, 0) + evaluation["measures"].get(CUTS, 0)
+    cuts, passes = (
+        score.measures.get(name, 0) + evaluation["measures"].get(name, 0) for name in (CUTS, PASSES)
+    )
     if cuts < deep:
         return _not_audited(score, f"found {cuts:.0f} cuts, expected {deep}")
     causal = evaluation["verdicts"].get("causal", "")
     passed = _with(score, f"passed: {cuts:.0f} cuts in all; the second time {causal}", level)
-    return replace(passed, measures=score.measures | {CUTS: cuts})
+    return replace(passed, measures=score.measures | {CUTS: cuts, PASSES: passes})
 
 
 def as_known(score: Score, known: Score) -> Score:
@@ -290,7 +292,7 @@ def as_known(score: Score, known: Score) -> Score:
     verdicts = score.verdicts | carried
     if known.value is None:
         return replace(_invalid(score), blame=known.blame, reason=known.reason, verdicts=verdicts)
-    measures = score.measures | {CUTS: known.measures.get(CUTS, 0)}
+    measures = score.measures | {name: known.measures.get(name, 0) for name in (CUTS, PASSES)}
     return replace(score, verdicts=verdicts, measures=measures)
 
 

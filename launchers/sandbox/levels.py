@@ -55,9 +55,8 @@ LEVELS = {
             "waits in sockets are not counted",
             "signals: SIGCHLD keeps its default action, though the calls say otherwise; what is only woken "
             "by it, such as `wait` in dash, waits for ever",
-            "notes: how fast a file is found tells whether anyone has asked for it before, and locks on "
-            "shared files are seen; a server that does not seal itself, as nanogpt's does on a CPU, can "
-            "so leave notes from one scoring pass to the next and look ahead without the audit's notice",
+            "notes: locks on shared files are seen, and a file is found faster if anyone asked for it "
+            "before: a server can so look ahead unseen, unless its environment seals it",
             "kernel: shared with the machine; a hole in it is a hole in the wall",
         ),
     ),
