@@ -83,8 +83,10 @@ def hidden_characters(text: str) -> Counter[str]:
 
 def _unmarked(found: re.Match[str]) -> str:
     """The sign without its mark, unless it can be part of a name."""
-    sign = found["sign"] or ""
-    return found[0] if f"_{sign}".isidentifier() and sign else sign
+    sign = found["sign"]
+    if sign is None:  # a key's cap, with all that makes it one
+        return ""
+    return found[0] if f"_{sign}".isidentifier() else sign
 
 
 def _check_encoding(path: str, content: bytes) -> None:

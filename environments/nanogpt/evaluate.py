@@ -209,7 +209,7 @@ def draw_probe(inputs_N_T, order, *, data, seed, profile):
 
     Args:
         inputs_N_T: The true rows.
-        order: Permutation of N, that of the scored pass.
+        order: Permutation of N, that of the pass.
         data: Folder of the training shards. Other text comes from there, so that it is natural and
             holds the future of no scored row.
         seed: Same seed and order, same probe.

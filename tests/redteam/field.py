@@ -43,9 +43,6 @@ SETTLE_SECONDS = 2.0
 """How long what was killed may take to leave the process table."""
 DISK_SLACK_BYTES = 384 << 20
 """What may lie on disk above a job's limits until a watch that looks ten times a second acts."""
-START_SECONDS = 0.2
-"""Processor time by which scoring may come to differ by the start of its two processes alone: on the
-small environment that is all there is of it."""
 COMPUTE = "compute"
 """The family that is judged by processor time and not by its value."""
 RESOURCES = "resources"
@@ -266,7 +263,7 @@ def _judged_compute(seen: Observation, twin: Observation) -> Observation:
     assert twin.result is not None
     rule = ComputeRule(
         baseline_seconds=[twin.result["cpu_seconds"]],
-        baseline_scoring=[max(twin.result["score_cpu_seconds"], START_SECONDS)],
+        baseline_scoring=[twin.result["score_cpu_seconds"]],
     )
     judgement = rule.judge(seen.result["cpu_seconds"], seen.result["score_cpu_seconds"])
     verdict = "open" if judgement.blame is None else "no-score"
