@@ -141,8 +141,10 @@ def sql(query: str, form: str) -> None:
 def lineage(idea_id: str) -> None:
     """Show the ideas that IDEA_ID descends from, nearest first, over all attempts.
 
+    Its first six digits and more will do.
+
     \b
-    Example: varve lineage 24a54998846f1845
+    Example: varve lineage 24a549
     """
     from assets.lineage import show_lineage
 

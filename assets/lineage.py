@@ -6,17 +6,25 @@ from rich.table import Table
 from assets.errors import VarveError
 from assets.home import Home
 from assets.quoted import title_cell
+from assets.show import find_row
 from lake import Lake, ancestors
+from lake.ids import DIGITS
 from lake.tables import Idea
 
 
 def show_lineage(home: Home, idea_id: str) -> None:
     """Print the idea and its ancestors, nearest first.
 
+    Args:
+        home: where the lake is.
+        idea_id: an idea's id, or how it begins.
+
     Raises:
-        VarveError: if the lake has no such idea.
+        VarveError: if the lake has no such idea, or several.
     """
     lake = Lake.open(home.lake)
+    if len(idea_id) != DIGITS:
+        idea_id = find_row(lake, idea_id).identity
     depths = {found.idea_id: found.depth for found in ancestors(lake, idea_id)}
     if not depths:
         raise VarveError(

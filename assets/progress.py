@@ -21,7 +21,7 @@ STOPPING = {
 
 
 class Display:
-    """Draws progress in a terminal, or a line per epoch where there is none."""
+    """Draws progress in a terminal; where there is none, some lines an epoch."""
 
     def __init__(self, console: Console, *, campaign: str, epochs: int, stop: Stop) -> None:
         self._console = console
@@ -29,6 +29,8 @@ class Display:
         self._metric = ""
         self._summary: Summary | None = None
         self._now: JobsProgress | None = None
+        self._said: tuple[int, str, int] | None = None
+        """Epoch, what, and quarter of it that the last line without a terminal was about."""
         self._bars = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(),
@@ -64,6 +66,16 @@ class Display:
             total=progress.total,
             completed=progress.done,
         )
+        if not self._console.is_terminal:
+            self._say_quarters(progress)
+
+    def _say_quarters(self, now: JobsProgress) -> None:
+        """One line for each quarter of the jobs that is done, so that a log shows life."""
+        reached = (now.epoch, now.what, 4 * now.done // max(1, now.total))
+        if reached != self._said:
+            self._said = reached
+            counted = f"{now.done} of {now.total} {now.what} done"
+            self._console.print(Text(f"epoch {now.epoch:04d} · {counted} · {self._jobs_line()}"))
 
     def epoch_done(self, epoch: int, summary: Summary) -> None:
         """Called after each epoch."""

@@ -153,6 +153,19 @@ def read_campaign(folder: Path, name: str) -> CampaignSettings:
     return read_settings(path)
 
 
+class _EachKeyOnce(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for key in keys if keys.count(key) > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {twice[0]!r} stands twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep=deep)
+
+
 def read_settings(path: Path) -> CampaignSettings:
     """Load one `defs.yaml`.
 
@@ -160,7 +173,7 @@ def read_settings(path: Path) -> CampaignSettings:
         CampaignError: naming the file and, for each wrong field, what was found and expected.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), _EachKeyOnce)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CampaignError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(document, dict) or document.get("type") != COMPONENT:

@@ -66,13 +66,21 @@ def tell(story: Story, *, diff: bool) -> Iterator[str]:
         diff: whether the diffs are shown in full.
     """
     yield from _tell_idea(story)
+    if not story.patches:
+        yield "no patch yet: the stage that writes patches has not ended"
     for patch in story.patches:
         yield ""
         yield from _tell_patch(story, patch, diff=diff)
-        for run in (run for run in story.runs if run.patch_id == patch.patch_id):
+        runs = [run for run in story.runs if run.patch_id == patch.patch_id]
+        if not runs and patch.status is PatchStatus.APPLIED:
+            yield "no run yet: the stage that runs patches has not ended"
+        for run in runs:
             yield ""
             yield from _tell_run(story, run)
-            for score in (score for score in story.scores if score.run_id == run.run_id):
+            scores = [score for score in story.scores if score.run_id == run.run_id]
+            if not scores:
+                yield "no score yet: the stage that judges runs has not ended"
+            for score in scores:
                 yield from _tell_score(story, score, run)
             yield from _tell_log(run)
 

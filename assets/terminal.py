@@ -1,6 +1,8 @@
 """What the commands that need Dagster do in a terminal."""
 
+import json
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +13,20 @@ from rich.text import Text
 from sqlalchemy.exc import DBAPIError
 
 from assets.campaign import read_attempts
+from assets.environment import find_environment, read_environment
 from assets.errors import CampaignError, Interrupted, VarveError
+from assets.hold import holder
 from assets.home import Home
 from assets.level import choose_level, level_line
 from assets.monitor import Hooks, Stop
 from assets.order import missing_stages
 from assets.progress import Display, best_table
 from assets.search import Search, Work, all_stages, open_search, run_search
-from assets.settings import campaign_names, read_campaign
+from assets.settings import CampaignSettings, campaign_names, read_campaign
 from launchers.quote import visible
 
+FILE_WIDTH = 160
+"""Columns of what is printed where no terminal is."""
 AFTER_BACKFILL = (
     "`varve search {campaign}` completes the epoch that was interrupted; then launch the backfill "
     "again from the epoch after it"
@@ -42,8 +48,8 @@ def search_in_terminal(
 def backfill_in_terminal(home: Home, campaign: str, span: str, *, sandbox: str | None) -> None:
     """Run a range of epochs again, as new attempts."""
     doing = f"varve backfill {campaign}"
+    works = all_stages(parse_span(span, read_campaign(home.campaigns, campaign).epochs))
     with _opened(home, campaign, doing, sandbox) as (search, console, display):
-        works = all_stages(parse_span(span, search.settings.epochs))
         try:
             _drive(search, works, console, display, done=0, total=len(works))
         except Interrupted as error:
@@ -72,14 +78,14 @@ def _opened(
     home: Home, campaign: str, doing: str, sandbox: str | None
 ) -> Iterator[tuple[Search, Console, Display]]:
     settings = read_campaign(home.campaigns, campaign)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
     level = choose_level(settings, named=sandbox)
-    console.print(level_line(level), highlight=False, soft_wrap=True)
     stop = Stop()
     display = Display(console, campaign=campaign, epochs=settings.epochs, stop=stop)
     hooks = Hooks(monitor=display, stop=stop, sandbox=sandbox)
     try:
         with open_search(home, campaign, hooks, doing=doing) as search:
+            console.print(level_line(level), highlight=False, soft_wrap=True)
             yield search, console, display
     except DBAPIError as error:
         raise VarveError(
@@ -158,8 +164,29 @@ def _standing(home: Home, name: str) -> tuple[str, ...]:
         settings = read_campaign(home.campaigns, name)
     except VarveError as error:
         return ("", "", "", str(error))
+    state = _cannot_run(settings) or _running(home, name)
     log = read_attempts(home, name)
     missing = [epoch for epoch in range(settings.epochs) if missing_stages(epoch, log)]
     done = settings.epochs - len(missing)
-    state = f"next epoch {missing[0]:04d}" if missing else "complete"
+    state = state or (f"next epoch {missing[0]:04d}" if missing else "complete")
     return (settings.environment, settings.strategy.kind, f"{done}/{settings.epochs}", state)
+
+
+def _cannot_run(settings: CampaignSettings) -> str | None:
+    """Why a campaign whose file is right cannot run here."""
+    try:
+        read_environment(find_environment(settings.environment)).profile(settings.profile)
+    except VarveError as error:
+        return str(error)
+    return None
+
+
+def _running(home: Home, name: str) -> str | None:
+    said = holder(home.lock(name))
+    if said is None:
+        return None
+    try:
+        found = json.loads(said)
+        return f"running: {found['doing']}, process {found['pid']}, since {found['since']}"
+    except (ValueError, TypeError, KeyError):
+        return "running"

@@ -23,7 +23,8 @@ class LakeError(Exception):
             todo: What the reader can do next.
         """
         self.where, self.found, self.expected, self.todo = where, found, expected, todo
-        super().__init__(f"{where}: {found}. Expected {expected}. {todo}.")
+        end = "\n" if "\n" in found else ". "  # what DuckDB quotes ends with a mark below its line
+        super().__init__(f"{where}: {found}{end}Expected {expected}. {todo}.")
 
 
 class RowError(LakeError):

@@ -6,28 +6,64 @@ import json
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
 from lake.sql import Result
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 Cell: TypeAlias = object
+WIDER_THAN_ANY = 1_000_000
+"""Columns of a terminal on which every table fits."""
 
 
 def as_table(result: Result) -> str:
-    """A box with one line per row; long text is folded to the width of the terminal."""
+    """A box with one line per row; long text is folded to the width of the terminal.
+
+    Where the columns do not stand side by side there, each row has a box with one line per column.
+    """
     from rich.console import Console
+    from rich.measure import Measurement
+
+    text = io.StringIO()
+    console = Console(file=text, width=None if result.columns else 80)
+    table = _side_by_side(result)
+    anywhere = console.options.update_width(WIDER_THAN_ANY)
+    if Measurement.get(console, anywhere, table).minimum <= console.width:
+        console.print(table)
+    else:
+        console.print(_below_each_other(result))
+    return text.getvalue()
+
+
+def _side_by_side(result: Result) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(caption=f"{len(result.rows)} rows", caption_justify="left")
+    table = Table(caption=_count(result), caption_justify="left")
     for name, kind in zip(result.columns, result.types, strict=True):
         table.add_column(Text(name), justify="right" if _is_number(kind) else "left")
     for row in result.rows:
         table.add_row(*(Text(_shown(cell)) for cell in row))
-    text = io.StringIO()
-    Console(file=text, width=None if table.columns else 80).print(table)
-    return text.getvalue()
+    return table
+
+
+def _below_each_other(result: Result) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(caption=_count(result), caption_justify="left", show_header=False)
+    for row in result.rows:
+        for name, cell in zip(result.columns, row, strict=True):
+            table.add_row(Text(name), Text(_shown(cell)))
+        table.add_section()
+    return table
+
+
+def _count(result: Result) -> str:
+    return f"{len(result.rows)} row" + "s" * (len(result.rows) != 1)
 
 
 def as_csv(result: Result) -> str:

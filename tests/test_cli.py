@@ -70,9 +70,11 @@ def test_lineage_shows_parents_under_their_child(home):
     done = varve(home, "lineage", exploits[-1].idea_id)
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in (exploits[-1].idea_id, *exploits[-1].parents))
-    unknown = varve(home, "lineage", "nope")
-    assert unknown.returncode == 1
-    assert "no idea 'nope'" in unknown.stderr
+    assert varve(home, "lineage", exploits[-1].idea_id[:8]).stdout == done.stdout
+    for unknown, said in (("nope", "found the id 'nope'"), ("0" * 16, f"no idea '{'0' * 16}'")):
+        refused = varve(home, "lineage", unknown)
+        assert refused.returncode == 1
+        assert said in refused.stderr
 
 
 @pytest.mark.parametrize("span", ["3", "2-1", "x", "1-", "0-9", "-1"])
@@ -124,6 +126,36 @@ def test_the_other_campaigns_still_run_beside_a_broken_one(home):
     assert "found 'four'" in varve(home, "campaigns").stdout
 
 
+def test_a_campaign_whose_environment_cannot_run_here_is_listed_so(home):
+    write_campaign(home.campaigns, "nowhere", environment="nowhere")
+    write_campaign(home.campaigns, "big", environment="nanogpt", profile="h100x8")
+    listed = " ".join(varve(home, "campaigns").stdout.split())
+    assert "no such environment folder" in listed
+    assert "not available yet" in listed
+
+
+def test_a_search_without_a_terminal_prints_that_it_lives(home):
+    lines = varve(home, "search", "small", "--epochs", "1").stdout.splitlines()
+    counted = [line for line in lines if "jobs done" in line]
+    assert counted[0].startswith("epoch 0000 · ")
+    assert 2 <= len(counted) <= 5
+
+
+def test_a_row_too_wide_for_the_terminal_is_shown_column_by_column(home):
+    varve(home, "search", "small", "--epochs", "1")
+    question = "select * from leaderboard where kind = 'fresh' limit 1"
+    narrow = subprocess.run(
+        [sys.executable, str(VARVE), "sql", question],
+        env=child_environment(home) | {"COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+    )
+    lines = narrow.stdout.splitlines()
+    assert any(line.startswith("│ idea_id ") for line in lines)
+    assert all(len(line) <= 80 for line in lines)
+    assert "1 row" in lines[-1]
+
+
 @pytest.mark.parametrize(("times", "cancelled"), [(1, 0), (2, 1)])
 def test_ctrl_c_once_waits_and_twice_cancels(home, times, cancelled):
     catalog = home.root.parent / "slow.toml"
@@ -137,6 +169,7 @@ def test_ctrl_c_once_waits_and_twice_cancels(home, times, cancelled):
         text=True,
     )
     wait_for_slow_job(home)
+    assert f"running: varve search small, process {process.pid}" in varve(home, "campaigns").stdout
     for _ in range(times):
         process.send_signal(signal.SIGINT)
         time.sleep(0.5)

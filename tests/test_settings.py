@@ -77,6 +77,10 @@ def test_keys_of_later_work_are_known_and_refused(tmp_path, changes):
         ("type: something.Else\n", "found 'something.Else', expected 'assets.campaign.Campaign'"),
         ("type: assets.campaign.Campaign\nrequirements: {}\n", "requirements: unknown key"),
         ("type: assets.campaign.Campaign\n", "environment: Field required"),
+        (
+            "type: assets.campaign.Campaign\nattributes: {epochs: 1, epochs: 2}",
+            "'epochs' stands twice",
+        ),
     ],
 )
 def test_a_file_that_is_no_campaign_is_refused(tmp_path, text, said):

@@ -256,6 +256,15 @@ def test_a_score_without_a_value_says_who_is_to_blame(blame):
     assert "  Reason: what happened" in lines
 
 
+def test_what_has_not_happened_yet_is_said():
+    assert "no run yet: the stage that runs patches has not ended" in told(idea("x"), patch("x"))
+    lines = told(idea("x"), patch("x"), run("x"))
+    assert "no score yet: the stage that judges runs has not ended" in lines
+    unpatched = replace(story(idea("x"), patch("x")), patches=[])
+    told_of = list(tell(unpatched, diff=False))
+    assert told_of[-1] == "no patch yet: the stage that writes patches has not ended"
+
+
 def test_values_are_compared_in_the_metric_s_direction():
     score = scored("x", value=1.5).score
     (line,) = [line for line in told(idea("x"), patch("x"), run("x"), score) if "val_loss" in line]
