@@ -24,7 +24,7 @@ $(READY): pyproject.toml requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "cannot make $(VENV); on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@echo "Installing into $(VENV); this takes a minute or two"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location \
-	    --constraint requirements.lock $(EXTRA_INDEX) --editable '.[cpu,dev]'
+	    --constraint requirements.lock $(EXTRA_INDEX) --editable '.[cpu,models,dev]'
 	@touch $@
 
 install: $(READY)
@@ -48,6 +48,10 @@ bench: $(READY)
 	@$(BIN)/python tests/bench_search.py
 	@$(BIN)/python tests/bench_lake.py
 	@$(BIN)/python tests/bench_sandbox.py
+	@$(BIN)/python tests/bench_ladder.py
+	@$(BIN)/python -m tests.bench_models
+	@PYTHONPATH=.:tests $(BIN)/python tests/bench_patching.py
+	@PYTHONPATH=.:tests $(BIN)/python tests/estimate_prices.py
 
 clean:
 	rm -rf $(VENV)

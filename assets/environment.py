@@ -30,6 +30,11 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+COMPUTE_LIMIT = 1.5
+"""Most CPU time, in medians of the campaign's own baseline runs: of training, and of scoring, where a
+model could go on with its training."""
+
+
 class OutputRule(Table):
     """What training may leave under one declared name or glob."""
 
@@ -44,6 +49,11 @@ class Baseline(Table):
     sd: Annotated[float, Field(gt=0)]
     n: Annotated[int, Field(ge=2)]
     cpu_seconds: Annotated[float, Field(gt=0)] | None = None
+
+    @property
+    def in_words(self) -> str:
+        """Mean and spread."""
+        return f"{self.mean:g} on average, standard deviation {self.sd:g} over {self.n} seeds"
 
 
 class AuditRule(Table):
@@ -79,6 +89,20 @@ class Profile(Table):
     """Most processes and threads of a job at once."""
     outputs: Annotated[dict[str, OutputRule], Field(min_length=1)]
     baseline: Baseline | None = None
+
+    @property
+    def cost_rule(self) -> str:
+        """What a run may cost, in words."""
+        machine = self.accelerators or f"{self.threads} CPU thread(s)"
+        if self.compute == "wall":
+            return f"training is ended after {self.budget_seconds:g} s of wall clock on {machine}"
+        seconds = self.baseline.cpu_seconds if self.baseline else None
+        known = f" (training: about {seconds:g} s)" if seconds else ""
+        return (
+            f"training and scoring may each use {COMPUTE_LIMIT:g} times the CPU time of the unpatched "
+            f"code{known}, more gives no score; training is ended after {self.budget_seconds:g} s of "
+            f"wall clock on {machine}"
+        )
 
 
 class Manifest(Table):
@@ -124,16 +148,20 @@ class Environment:
         """Paths that a patch may change."""
         return tuple(path for path in sorted(self.files) if self.may_edit(path))
 
-    @property
-    def brief(self) -> EnvironmentBrief:
-        """What models are told."""
-        manifest = self.manifest
+    def brief(self, profile: str) -> EnvironmentBrief:
+        """What models are told of the environment at one size."""
+        manifest, size = self.manifest, self.manifest.profiles[profile]
         return EnvironmentBrief(
             name=manifest.name,
+            profile=profile,
             summary=manifest.summary,
             metric=manifest.metric,
             direction=manifest.direction,
-            editable=self.editable,
+            editable=tuple(manifest.editable),
+            files={path: self.files[path].decode() for path in self.editable},
+            frozen=self.frozen,
+            budget=size.cost_rule,
+            baseline=size.baseline.in_words if size.baseline else "",
         )
 
     def may_edit(self, path: str) -> bool:

@@ -9,6 +9,9 @@ VarveError
 ├── SandboxError       the sandbox level that is asked for, or needed, is not to be had
 ├── MachineError       jobs fail for reasons that say nothing of their ideas
 ├── PatchError         an answer that cannot be applied
+├── BudgetReached      a cap on money or GPU time is reached; the attempt stays open
+├── ProviderError      no model call can succeed as things are; the attempt stays open
+├── AnswerError        a model's answer that cannot be read
 └── Interrupted        the user asked to stop; the attempt stays open
 """
 
@@ -75,6 +78,10 @@ class SandboxError(VarveError):
 
 class PatchError(VarveError):
     """An answer that cannot be applied to the environment; the message is the patch's reason."""
+
+
+class BudgetReached(VarveError):
+    """A cap of the campaign's budget is reached: nothing new starts, what was paid for is kept."""
 
 
 class Interrupted(VarveError):

@@ -25,7 +25,13 @@ class Choice:
 
 
 def select(
-    history: Sequence[Scored], strategy: Strategy, *, minimize: bool, seed: int, deep: int
+    history: Sequence[Scored],
+    strategy: Strategy,
+    *,
+    minimize: bool,
+    seed: int,
+    deep: int,
+    confirmations: int = 0,
 ) -> list[Choice]:
     """Parents above the baseline, best first, then a random context of everything tried.
 
@@ -35,6 +41,7 @@ def select(
         minimize: whether lower values are better.
         seed: of the draw of the context.
         deep: cuts of the leak audit that a parent's score must rest on.
+        confirmations: valid runs with other seeds that a parent must have; its mean is what counts.
     """
     if strategy.kind == "best_of_n":
         return []
@@ -46,7 +53,7 @@ def select(
         s
         for s in ideas
         if s.value is not None and bar is not None and sign * (s.value - bar) < 0
-        if s.cuts >= deep
+        if s.cuts >= deep and len(s.confirmed) >= confirmations
     ]
     above.sort(key=lambda s: (sign * (s.value or 0.0), s.idea.idea_id))
     parents = [
@@ -68,6 +75,7 @@ def produce(context: Context) -> Produced:
         minimize=context.minimize,
         seed=context.seed("evolution"),
         deep=context.environment.manifest.audit.deep,
+        confirmations=context.settings.confirm.needed,
     )
     rows = [
         Selection(

@@ -1,5 +1,7 @@
 """What a campaign knows so far: every idea of its current layers with what became of it."""
 
+import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -7,19 +9,35 @@ from typing import TypeVar
 from assets.order import chain_of
 from lake.attempts import AttemptLog, Read
 from lake.delta import Lake
-from lake.tables import Idea, IdeaKind, Patch, PatchStatus, Row, Run, Score, Stage
+from lake.tables import (
+    Idea,
+    IdeaKind,
+    IdeaStatus,
+    Patch,
+    PatchStatus,
+    Row,
+    Run,
+    RunPurpose,
+    Score,
+    Stage,
+)
 
 R = TypeVar("R", bound=Row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """One idea with one of its runs, or with the reason why it has none."""
+    """One idea with its screening run, or with the reason why it has none.
+
+    A baseline has one of these for each of its runs.
+    """
 
     idea: Idea
     patch: Patch | None
     run: Run | None
     score: Score | None
+    confirmations: tuple[Score, ...] = ()
+    """Scores of the same patch with seeds that were drawn after it."""
 
     @property
     def is_baseline(self) -> bool:
@@ -27,9 +45,31 @@ class Scored:
         return self.idea.kind is IdeaKind.BASELINE
 
     @property
-    def value(self) -> float | None:
-        """The valid score, if there is one."""
+    def screened(self) -> float | None:
+        """The valid score of the screening run, which chose what is confirmed, if there is one."""
         return self.score.value if self.score else None
+
+    @property
+    def confirmed(self) -> tuple[float, ...]:
+        """The valid values of the confirmations."""
+        return tuple(score.value for score in self.confirmations if score.value is not None)
+
+    @property
+    def value(self) -> float | None:
+        """What counts: the mean of the confirmations where there are any, else the screening's.
+
+        The screening's value is not in the mean: it is the one by which the idea was chosen.
+        """
+        if self.screened is None or not self.confirmed:
+            return self.screened
+        return statistics.fmean(self.confirmed)
+
+    @property
+    def error(self) -> float | None:
+        """Standard error of the mean of the confirmations; None where there are not two."""
+        if len(self.confirmed) < 2:
+            return None
+        return statistics.stdev(self.confirmed) / math.sqrt(len(self.confirmed))
 
     @property
     def cuts(self) -> float:
@@ -49,7 +89,7 @@ class Scored:
 def join_layer(
     ideas: Sequence[Idea], patches: Sequence[Patch], runs: Sequence[Run], scores: Sequence[Score]
 ) -> list[Scored]:
-    """One entry per (idea, run), in the order of the ideas; an idea without a run has one too."""
+    """One entry per idea, in their order, and for a baseline one per run; rejected ideas have none."""
     patches_by_idea: dict[str, list[Patch]] = {}
     for patch in patches:
         patches_by_idea.setdefault(patch.idea_id, []).append(patch)
@@ -59,15 +99,29 @@ def join_layer(
     score_by_run = {score.run_id: score for score in scores}
     layer = []
     for idea in sorted(ideas, key=lambda i: i.ordinal):
+        if idea.status is IdeaStatus.REJECTED:
+            continue
         tries = patches_by_idea.get(idea.idea_id, [])
         entries = [
-            Scored(idea=idea, patch=patch, run=run, score=score_by_run.get(run.run_id))
+            Scored(
+                idea=idea,
+                patch=patch,
+                run=run,
+                score=score_by_run.get(run.run_id),
+                confirmations=_confirmations(runs_by_patch[patch.patch_id], score_by_run),
+            )
             for patch in tries
             for run in runs_by_patch.get(patch.patch_id, [])
+            if run.purpose is RunPurpose.SCREENING
         ]
         last = tries[-1] if tries else None
         layer += entries or [Scored(idea=idea, patch=last, run=None, score=None)]
     return layer
+
+
+def _confirmations(runs: Sequence[Run], scores: Mapping[str, Score]) -> tuple[Score, ...]:
+    wanted = [run.run_id for run in runs if run.purpose is RunPurpose.CONFIRMATION]
+    return tuple(scores[run_id] for run_id in wanted if run_id in scores)
 
 
 class History:

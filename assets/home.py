@@ -1,4 +1,4 @@
-"""Where a project's state lies: the one file that reads the process environment.
+"""Where a project's state lies: the one file that reads it from the process environment.
 
 VARVE_HOME       everything but the code; default `.varve` beside it
 VARVE_LAKE       folder or URI of the lake; default `VARVE_HOME/lake`

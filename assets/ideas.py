@@ -1,21 +1,23 @@
-"""Ideas: what is tried in an epoch. One row per idea."""
+"""Ideas: what is tried in an epoch. One row per idea, also for those too like another one."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from assets.completions import complete_once
+from assets.completions import Asking, ask
 from assets.history import Scored
-from assets.models import Answer, Draft, IdeaRequest, KnownIdea
-from assets.schedule import schedule
+from assets.models import Draft, FailedTry, IdeaRequest, KnownIdea, Model
+from assets.novelty import too_similar
+from assets.schedule import schedule, share_out
 from assets.stage import Context, Produced
 from lake.ids import idea_id
-from lake.tables import Completion, Idea, IdeaKind, Selection, SelectionRole, Stage
+from lake.tables import Completion, Idea, IdeaKind, IdeaStatus, Selection, SelectionRole, Stage
 
 Chosen = tuple[SelectionRole, KnownIdea]
 
 BASELINE_TITLE = "Baseline"
 BASELINE_TEXT = "The environment as it is, unpatched: what every other idea is measured against."
+MOST_FAILURES = 2
+"""Answers of one call that may be refused, cut off or unreadable before it is given up."""
 
 
 def split_calls(
@@ -30,18 +32,110 @@ def split_calls(
 
 
 def produce(context: Context) -> Produced:
-    """Ask the ideator for the epoch's ideas, call by call; the first epoch begins with the baseline."""
-    rows = [_baseline(context)] if context.epoch == 0 else []
-    chosen = _chosen(context)
+    """Ask the ideators for the epoch's ideas, call by call; the first epoch begins with the baseline."""
+    rows = ask(context, context.ideators, lambda asking: _propose(asking, context))
+    kept = [row for row in rows if row.status is IdeaStatus.PROPOSED]
+    counts = {kind.value: sum(row.kind is kind for row in kept) for kind in IdeaKind}
+    counts["rejected"] = len(rows) - len(kept)
+    return Produced(rows=rows, counts={k: v for k, v in counts.items() if v})
+
+
+async def _propose(asking: Asking, context: Context) -> list[Idea]:
+    """One call after the other: each is told of the ideas before it."""
+    epoch = _Epoch(context=context, chosen=_chosen(context))
     per_call = context.settings.strategy.ideas_per_call
-    for call, (kind, count) in enumerate(split_calls(_plan(context, chosen), per_call=per_call)):
-        request = _request(context, kind, count, call, chosen, rows)
-        completion = _ask(context, call, request)
-        answer = Answer(model=completion.model, response=completion.response or "[]")
-        for draft in context.ideator.drafts(answer):
-            rows.append(_idea(context, len(rows), kind, draft, completion.completion_id))
-    counted = {kind.value: sum(row.kind is kind for row in rows) for kind in IdeaKind}
-    return Produced(rows=rows, counts={k: v for k, v in counted.items() if v})
+    calls = split_calls(_plan(context, epoch.chosen), per_call=per_call)
+    asking.total = len(calls)
+    weights = [ideator.weight for ideator in context.settings.ideators]
+    turns = share_out(weights, context.epoch * len(calls), len(calls))
+    for number, ((kind, count), turn) in enumerate(zip(calls, turns, strict=True)):
+        await _one_call(asking, epoch, context.ideators[turn], kind, count, number)
+    return epoch.rows
+
+
+@dataclass(slots=True, kw_only=True)
+class _Epoch:
+    """The epoch's ideas as they come in."""
+
+    context: Context
+    chosen: Sequence[Chosen]
+    rows: list[Idea] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.context.epoch == 0:
+            self.rows.append(_baseline(self.context))
+
+    @property
+    def proposed(self) -> tuple[KnownIdea, ...]:
+        """Ideas of the epoch so far, the rejected ones too: neither is wanted again."""
+        return tuple(_unscored(row) for row in self.rows if row.kind is not IdeaKind.BASELINE)
+
+    def take(self, draft: Draft, kind: IdeaKind, completion: Completion) -> bool:
+        """Makes a row of a draft; whether it is new enough to be tried."""
+        twin = None if draft.edits is not None else self._twin_of(draft)
+        row = _idea(self.context, len(self.rows), kind, draft, completion.completion_id)
+        if twin is not None:
+            row = replace(row, status=IdeaStatus.REJECTED, reason=twin)
+        self.rows.append(row)
+        return twin is None
+
+    def _twin_of(self, draft: Draft) -> str | None:
+        """Which idea of the campaign a draft is too like, if any, in words."""
+        past = [_known(s) for s in self.context.history.before(self.context.epoch)]
+        match = too_similar(
+            draft, [*past, *self.proposed], threshold=self.context.settings.novelty.threshold
+        )
+        if match is None:
+            return None
+        return (
+            f"too like idea {match.known.idea_id} ({match.known.title}): Jaccard similarity "
+            f"{match.similarity:.2f} of their words, expected below "
+            f"{self.context.settings.novelty.threshold:g}"
+        )
+
+
+async def _one_call(
+    asking: Asking, epoch: _Epoch, model: Model, kind: IdeaKind, count: int, number: int
+) -> None:
+    """Asks until `count` new ideas are there, or it has been tried often enough."""
+    context, failures, rejections, revision = epoch.context, 0, 0, 0
+    request = _request(epoch, kind, count, number)
+    while (
+        request.count and failures < MOST_FAILURES and rejections < context.settings.novelty.tries
+    ):
+        completion = await asking.complete(
+            model.propose(request),
+            role="ideator",
+            ordinal=number,
+            revision=revision,
+            read=model.drafts,
+        )
+        revision += 1
+        if completion.blame is not None:
+            failures += 1
+            request = replace(request, failure=_failure(completion))
+            continue
+        drafts = model.drafts(completion.response or "")[: request.count]
+        shown = {known.label: known.idea_id for known in (*request.parents, *request.context)}
+        resolved = [replace(d, parents=_resolve(d.parents, shown)) for d in drafts]
+        new = sum([epoch.take(draft, kind, completion) for draft in resolved])
+        if new == len(drafts):
+            return
+        rejections += 1
+        request = replace(request, count=request.count - new, avoid=epoch.proposed, failure=None)
+
+
+def _failure(completion: Completion) -> FailedTry:
+    return FailedTry(
+        answer=completion.response or "", reason=completion.reason or completion.finish_reason
+    )
+
+
+def _resolve(written: Sequence[str], shown: Mapping[str, str]) -> tuple[str, ...]:
+    """The ids of parents that an idea names by their labels, or by their ids; others are left out."""
+    ids = {*shown.values()}
+    named = (shown.get(name, name) for name in written)
+    return tuple(dict.fromkeys(name for name in named if name in ids))
 
 
 def _plan(context: Context, chosen: Sequence[Chosen]) -> list[tuple[IdeaKind, int]]:
@@ -58,22 +152,15 @@ def _plan(context: Context, chosen: Sequence[Chosen]) -> list[tuple[IdeaKind, in
     ]
 
 
-def _request(
-    context: Context,
-    kind: IdeaKind,
-    count: int,
-    call: int,
-    chosen: Sequence[Chosen],
-    rows: Sequence[Idea],
-) -> IdeaRequest:
-    same_epoch = tuple(_unscored(row) for row in rows if row.kind is not IdeaKind.BASELINE)
+def _request(epoch: _Epoch, kind: IdeaKind, count: int, call: int) -> IdeaRequest:
+    context, chosen = epoch.context, epoch.chosen
     return IdeaRequest(
-        environment=context.environment.brief,
+        environment=context.brief,
         kind=kind,
         count=count,
         parents=tuple(known for role, known in chosen if role is SelectionRole.PARENT),
         context=tuple(known for role, known in chosen if role is SelectionRole.CONTEXT),
-        avoid=same_epoch,
+        avoid=epoch.proposed,
         seed=context.seed("ideas", call),
     )
 
@@ -93,6 +180,7 @@ def _chosen(context: Context) -> list[Chosen]:
 def _known(scored: Scored) -> KnownIdea:
     return KnownIdea(
         idea_id=scored.idea.idea_id,
+        label=_label(scored.idea),
         title=scored.idea.title,
         text=scored.idea.text,
         edits=scored.idea.edits,
@@ -104,6 +192,7 @@ def _known(scored: Scored) -> KnownIdea:
 def _unscored(row: Idea) -> KnownIdea:
     return KnownIdea(
         idea_id=row.idea_id,
+        label=_label(row),
         title=row.title,
         text=row.text,
         edits=row.edits,
@@ -112,14 +201,8 @@ def _unscored(row: Idea) -> KnownIdea:
     )
 
 
-def _ask(context: Context, call: int, request: IdeaRequest) -> Completion:
-    return complete_once(
-        context,
-        role="ideator",
-        ordinal=call,
-        request=json.dumps(asdict(request)),
-        call=lambda: context.ideator.propose(request),
-    )
+def _label(idea: Idea) -> str:
+    return f"e{idea.epoch}i{idea.ordinal}"
 
 
 def _baseline(context: Context) -> Idea:

@@ -1,109 +1,222 @@
-"""Patches: tries to turn each idea into a changed tree. One row per try."""
+"""Patches: tries to turn each idea into a changed tree. One row per try.
 
-import json
-from dataclasses import asdict, dataclass
+Of an idea several samples are asked for at once. They are looked at in their order and the first one
+that holds is taken: in the order of their answers it could not be replayed. Where none holds, each
+is given back to the model with the exact reason, and the repaired ones are looked at in the same
+way. A patch holds if it applies, compiles, and survives its smoke run, where the environment has one.
+"""
 
-from assets.answers import Form, form_of, patched_by
-from assets.completions import complete_once
-from assets.diffs import canonical_diff
-from assets.environment import Environment
-from assets.errors import PatchError
-from assets.models import PatchRequest
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from assets.completions import Asking, ask
+from assets.ladder import Applied, Form, apply_answer, kept
+from assets.models import FailedTry, Finish, PatchRequest
+from assets.smoke import SmokeRun, may_smoke
 from assets.stage import Context, Produced
-from assets.syntax import check_syntax
-from assets.trees import check_tree, touched_paths
-from assets.validator import MOST_BYTES
 from lake.ids import patch_id
-from lake.tables import Blame, Completion, Idea, IdeaKind, Patch, PatchStatus, Stage
-from launchers.quote import visible
-from launchers.tree import tree_hash
+from lake.tables import (
+    Blame,
+    Completion,
+    Idea,
+    IdeaKind,
+    IdeaStatus,
+    Patch,
+    PatchStatus,
+    Stage,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
-    """What became of an answer: a tree, or the reason why not."""
+class Sample:
+    """One answer to the request for a patch, and the answers before it that it repairs."""
 
-    form: Form
-    diff: str
-    tree: str | None = None
-    reason: str | None = None
-
-
-def apply_answer(environment: Environment, answer: str) -> Applied:
-    """Climb the patch ladder: read the answer, apply it, look at the tree, compile, diff."""
-    form = form_of(answer)
-    base = environment.files
-    try:
-        patched = patched_by(environment, answer)
-        check_tree(environment, patched)
-        check_syntax({path: patched[path] for path in touched_paths(base, patched)})
-        diff = canonical_diff(base, patched)
-    except PatchError as error:
-        return Applied(form=form, diff=_kept(answer), reason=visible(str(error)))
-    return Applied(form=form, diff=diff, tree=tree_hash(patched))
+    idea: Idea
+    ordinal: int
+    revision: int
+    completion: Completion
+    failures: tuple[FailedTry, ...]
 
 
-def _kept(answer: str) -> str:
-    """What is stored of an answer that does not apply: text that UTF-8 can write, not too much."""
-    return answer[:MOST_BYTES].encode("utf-8", errors="backslashreplace").decode("utf-8")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A sample that was looked at."""
+
+    sample: Sample
+    patch: Patch
+    log_tail: str | None = None
+    """What its smoke run printed last."""
 
 
 def produce(context: Context) -> Produced:
-    """One try per idea; the baseline is the empty patch."""
-    ideas = context.upstream(Idea, Stage.IDEAS)
-    rows = [
-        _baseline(context, i) if i.kind is IdeaKind.BASELINE else _try(context, i) for i in ideas
-    ]
-    applied = sum(row.status is PatchStatus.APPLIED for row in rows)
-    return Produced(rows=rows, counts={"applied": applied, "failed": len(rows) - applied})
+    """Turn every idea of the epoch into a patch, side by side; the baseline is the empty patch."""
+    ideas = [i for i in context.upstream(Idea, Stage.IDEAS) if i.status is IdeaStatus.PROPOSED]
+    asked = [idea for idea in ideas if idea.kind is not IdeaKind.BASELINE]
+    rows = [_baseline(context, idea) for idea in ideas if idea.kind is IdeaKind.BASELINE]
+    rows += ask(context, [context.implementer], lambda asking: _all(asking, context, asked))
+    won = {row.idea_id for row in rows if row.status is PatchStatus.APPLIED}
+    counts = {"applied": len(won), "failed": len(ideas) - len(won), "tries": len(rows)}
+    return Produced(rows=rows, counts=counts)
+
+
+async def _all(asking: Asking, context: Context, ideas: Sequence[Idea]) -> list[Patch]:
+    asking.total = len(ideas) * context.settings.samples
+    smoke = SmokeRun(context) if may_smoke(context.environment, context.settings) else None
+    found = await asking.all(Try(asking, context, idea, smoke).rows() for idea in ideas)
+    return [row for rows in found for row in rows]
+
+
+class Try:
+    """The tries of one idea."""
+
+    def __init__(
+        self, asking: Asking, context: Context, idea: Idea, smoke: SmokeRun | None
+    ) -> None:
+        self.asking = asking
+        self.context = context
+        self.idea = idea
+        self.smoke = smoke
+
+    async def rows(self) -> list[Patch]:
+        """One row per try, in the order in which they were asked for."""
+        settings = self.context.settings
+        samples = await self.asking.all(self._ask(k, 0, ()) for k in range(settings.samples))
+        rows: list[Patch] = []
+        for revision in range(settings.revisions + 1):
+            tried = await self._look_at(samples)
+            rows += [each.patch for each in tried]
+            if any(each.patch.status is PatchStatus.APPLIED for each in tried):
+                break
+            if revision < settings.revisions:
+                failed = [each for each in tried if _may_help(each)]
+                samples = await self.asking.all(self._repair(each) for each in failed)
+        return rows
+
+    async def _look_at(self, samples: Sequence[Sample]) -> list[Tried]:
+        """The samples in their order; those behind the first one that holds are not tried."""
+        tried: list[Tried] = []
+        won = False
+        for sample in samples:
+            one = Tried(sample=sample, patch=_untried(self.context, sample))
+            if not won:
+                one = await self._try(sample)
+                won = one.patch.status is PatchStatus.APPLIED
+            tried.append(one)
+        return tried
+
+    async def _try(self, sample: Sample) -> Tried:
+        completion = sample.completion
+        if completion.blame is not None:
+            return Tried(sample=sample, patch=_unanswered(self.context, sample))
+        answer = completion.response or ""
+        applied = await asyncio.to_thread(apply_answer, self.context.environment, answer)
+        patch = _row(self.context, sample, applied)
+        if self.smoke is None or patch.status is not PatchStatus.APPLIED:
+            return Tried(sample=sample, patch=patch)
+        fell = await self.smoke.fall(patch)
+        if fell is None:
+            return Tried(sample=sample, patch=patch)
+        patch = replace(
+            patch, status=PatchStatus.FAILED, tree=None, blame=fell.blame, reason=fell.reason
+        )
+        return Tried(sample=sample, patch=patch, log_tail=fell.log_tail)
+
+    async def _repair(self, tried: Tried) -> Sample:
+        sample = tried.sample
+        failure = FailedTry(
+            answer=sample.completion.response or "",
+            reason=tried.patch.reason or "",
+            log_tail=tried.log_tail,
+        )
+        self.asking.total += 1
+        return await self._ask(sample.ordinal, sample.revision + 1, (*sample.failures, failure))
+
+    async def _ask(self, ordinal: int, revision: int, failures: tuple[FailedTry, ...]) -> Sample:
+        context, idea = self.context, self.idea
+        request = PatchRequest(
+            environment=context.brief,
+            title=idea.title,
+            text=idea.text,
+            edits=idea.edits,
+            failures=failures,
+            seed=context.seed("patches", idea.ordinal, ordinal),
+        )
+        completion = await self.asking.complete(
+            context.implementer.implement(request),
+            role="implementer",
+            ordinal=idea.ordinal * context.settings.samples + ordinal,
+            revision=revision,
+            group=idea.idea_id,
+        )
+        return Sample(
+            idea=idea,
+            ordinal=ordinal,
+            revision=revision,
+            completion=completion,
+            failures=failures,
+        )
+
+
+def _may_help(tried: Tried) -> bool:
+    """Whether asking again may: not where the model declined."""
+    return tried.sample.completion.finish_reason != Finish.REFUSAL
 
 
 def _baseline(context: Context, idea: Idea) -> Patch:
-    unpatched = Applied(form=Form.NONE, diff="", tree=context.environment.tree)
-    return _row(context, idea, unpatched, None)
-
-
-def _try(context: Context, idea: Idea) -> Patch:
-    completion = _ask(context, idea)
-    applied = apply_answer(context.environment, completion.response or "")
-    return _row(context, idea, applied, completion.completion_id)
-
-
-def _ask(context: Context, idea: Idea) -> Completion:
-    files = context.environment.files
-    request = PatchRequest(
-        environment=context.environment.brief,
-        title=idea.title,
-        text=idea.text,
-        edits=idea.edits,
-        files={path: files[path].decode() for path in context.environment.editable},
-        seed=context.seed("patches", idea.ordinal),
-    )
-    return complete_once(
-        context,
-        role="implementer",
-        ordinal=idea.ordinal,
-        request=json.dumps(asdict(request) | {"files": tree_hash(files)}),
-        call=lambda: context.implementer.implement(request),
-    )
-
-
-def _row(context: Context, idea: Idea, applied: Applied, completion: str | None) -> Patch:
-    failed = applied.tree is None
     return Patch(
         **context.keys,
-        patch_id=patch_id(
-            idea_id=idea.idea_id, n=context.n, ordinal=0, revision=0, diff=applied.diff
-        ),
+        patch_id=patch_id(idea_id=idea.idea_id, n=context.n, ordinal=0, revision=0, diff=""),
         idea_id=idea.idea_id,
         ordinal=0,
         revision=0,
+        format=Form.NONE.value,
+        diff="",
+        base_tree=context.environment.tree,
+        tree=context.environment.tree,
+        status=PatchStatus.APPLIED,
+    )
+
+
+def _row(context: Context, sample: Sample, applied: Applied) -> Patch:
+    idea, failed = sample.idea, applied.tree is None
+    return Patch(
+        **context.keys,
+        patch_id=patch_id(
+            idea_id=idea.idea_id,
+            n=context.n,
+            ordinal=sample.ordinal,
+            revision=sample.revision,
+            diff=applied.diff,
+        ),
+        idea_id=idea.idea_id,
+        ordinal=sample.ordinal,
+        revision=sample.revision,
         format=applied.form.value,
         diff=applied.diff,
         base_tree=context.environment.tree,
         tree=applied.tree,
+        repairs=applied.repairs,
         status=PatchStatus.FAILED if failed else PatchStatus.APPLIED,
         blame=Blame.PATCH if failed else None,
         reason=applied.reason,
-        completion_id=completion,
+        completion_id=sample.completion.completion_id,
     )
+
+
+def _unanswered(context: Context, sample: Sample) -> Patch:
+    """The row of a call that gave nothing to try: refused, cut off, empty, or no answer at all."""
+    completion = sample.completion
+    said = completion.reason or f"the answer ended with {completion.finish_reason}"
+    row = _row(context, sample, _not_applied(completion, said))
+    return replace(row, blame=completion.blame)
+
+
+def _untried(context: Context, sample: Sample) -> Patch:
+    said = "another try of the idea was taken before this one was looked at"
+    row = _row(context, sample, _not_applied(sample.completion, said))
+    return replace(row, status=PatchStatus.UNTRIED, blame=sample.completion.blame)
+
+
+def _not_applied(completion: Completion, reason: str) -> Applied:
+    return Applied(form=Form.NONE, diff=kept(completion.response or ""), reason=reason)

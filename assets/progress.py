@@ -7,6 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from assets.history import Scored
 from assets.monitor import JobsProgress, Stop, StopLevel
 from assets.noise import Noise
 from assets.quoted import one_line, title_cell
@@ -129,6 +130,13 @@ def gain_text(summary: Summary, value: float) -> str:
     return f"{value - noise.mean:+.4f}, {units:+.1f} noise units"
 
 
+def spread_text(scored: Scored) -> str:
+    """The standard error of a confirmed value and the runs behind it; nothing for a single run."""
+    if scored.error is None:
+        return ""
+    return f" ± {scored.error:.4f} ({len(scored.confirmed)})"
+
+
 def best_table(summary: Summary, metric: str) -> Table:
     """The best ideas with the figures that a reader needs to trust them."""
     title = f"Best ideas · baseline {noise_text(summary.noise)}"
@@ -141,7 +149,7 @@ def best_table(summary: Summary, metric: str) -> Table:
         cpu = scored.run.cpu_seconds if scored.run else None
         table.add_row(
             str(rank),
-            f"{value:.4f}",
+            f"{value:.4f}{spread_text(scored)}",
             f"{value - noise.mean:+.4f}" if noise else "",
             f"{units:+.1f}" if units is not None else "",
             f"{cpu:.3g}" if cpu is not None else "",

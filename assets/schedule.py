@@ -4,6 +4,7 @@ Source: the paper's code. The first epoch is fresh; later a share of `min(0.5 + 
 0.8)` exploits, rounded down to whole calls, and the rest explores.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assets.settings import Strategy
@@ -39,3 +40,26 @@ def schedule(strategy: Strategy, *, epoch: int, batch: int, parents: int) -> Sch
     exploit = exploit_count(epoch, batch=batch, ideas_per_call=strategy.ideas_per_call)
     exploit = exploit if parents else 0
     return Schedule(exploit=exploit, explore=batch - exploit)
+
+
+def share_out(weights: Sequence[float], start: int, count: int) -> list[int]:
+    """Who of several is asked, call by call, in proportion to their weights.
+
+    Each call goes to whoever is furthest behind its share, so that no draw of luck is in it.
+
+    Args:
+        weights: of each, above 0.
+        start: calls of the campaign before these.
+        count: calls to be shared out.
+
+    Returns:
+        Indexes into `weights`.
+    """
+    asked = [0] * len(weights)
+    turns = []
+    for call in range(1, start + count + 1):
+        behind = [call * w / sum(weights) - n for w, n in zip(weights, asked, strict=True)]
+        turn = behind.index(max(behind))
+        asked[turn] += 1
+        turns.append(turn)
+    return turns[start:]

@@ -16,11 +16,13 @@ from assets.history import History
 from assets.hold import hold
 from assets.home import Home
 from assets.instance import bury_dead_runs, open_instance, process_tag
+from assets.models.roles import check_keys
 from assets.monitor import Hooks, StopLevel
 from assets.order import missing_stages
 from assets.settings import read_campaign
 from assets.summary import Summary, summarize
 from lake.attempts import STAGES
+from lake.costs import Cost, costs
 from lake.delta import Lake
 from lake.journal import Journal
 from lake.tables import Stage
@@ -50,6 +52,7 @@ class Search:
         self.settings = read_campaign(home.campaigns, campaign)
         self.environment = read_environment(find_environment(self.settings.environment))
         self.environment.profile(self.settings.profile)
+        check_keys(self.settings)
         self._instance = instance
         self.hooks = hooks
         definitions = campaign_definitions(campaign, self.settings, home=home, hooks=hooks)
@@ -84,13 +87,25 @@ class Search:
         if not result.success:
             raise _reason(result)
 
+    def spent(self) -> Cost:
+        """What the campaign has cost so far, in all attempts."""
+        epochs = costs(Lake.open(self.home.lake), self.campaign).values()
+        return Cost(
+            usd=sum(cost.usd for cost in epochs), gpu_hours=sum(cost.gpu_hours for cost in epochs)
+        )
+
     def summary(self) -> Summary:
         """How far the campaign has come."""
         log = read_attempts(self.home, self.campaign)
         history = History(Lake.open(self.home.lake), log, self.campaign)
         epochs = range(self.settings.epochs)
         known = [scored for epoch in epochs for scored in history.layer(epoch)]
-        return summarize(known, self.environment, self.settings.profile)
+        return summarize(
+            known,
+            self.environment,
+            self.settings.profile,
+            confirmations=self.settings.confirm.needed,
+        )
 
 
 @contextmanager

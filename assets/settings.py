@@ -5,6 +5,7 @@ refused with "not available yet", so that a file written for them fails on load 
 """
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -12,7 +13,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from assets.errors import CampaignError
+from assets.models.connection import Connection, Protocol
+from assets.models.prices import Rates, is_priced
+from assets.novelty import THRESHOLD
 
+CATALOG, RECORDED = "catalog", "recorded"
+WITHOUT_PROVIDER = (CATALOG, RECORDED)
+"""Models that nobody is asked for."""
+DIFFS, REVISIONS = 10, 2
+"""Of a language model that implements, unless the file says otherwise."""
 COMPONENT = "assets.campaign.Campaign"
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]*$"
 
@@ -34,31 +43,83 @@ class Strategy(Section):
     """Most earlier ideas that exploration is shown."""
 
 
-class Ideator(Section):
+class Role(Section):
+    """Who answers in a role."""
+
+    model: Annotated[str, Field(min_length=1)]
+    """`catalog`, `recorded`, or the name of a provider."""
+    name: str | None = None
+    """Which model of the provider; for `catalog` a catalog file, default: the environment's own; for
+    `recorded` the campaign whose completions are used again."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Of sampling, as the provider's protocol has them; see `assets.models.connection`."""
+
+
+class Ideator(Role):
     """A model that proposes ideas."""
 
-    model: Literal["anthropic", "openai", "catalog", "recorded"]
-    name: str | None = None
-    """Which model of the provider; for `catalog` a catalog file, default: the environment's own."""
     weight: Annotated[float, Field(gt=0)] = 1.0
-    options: dict[str, Any] = Field(default_factory=dict)
+    """Share of the calls, where there are several ideators."""
 
 
-class Implementer(Section):
+class Implementer(Role):
     """The model that turns ideas into patches."""
 
-    model: Literal["anthropic", "openai", "catalog", "recorded"]
-    name: str | None = None
     diffs: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Samples of each idea; None is 10, or 1 for `catalog`."""
     revisions: Annotated[int, Field(ge=0, le=10)] | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
+    """Times that samples which all failed are given back; None is 2, or 0 for `catalog`."""
+
+
+class ProviderSettings(Section):
+    """Where models are asked, and how much at once."""
+
+    protocol: Protocol
+    base_url: str | None = None
+    """None is the vendor's own address."""
+    key: str | None = None
+    """Environment variable of the key; None is the vendor's usual one, and none for other servers."""
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 40
+    """Most calls in the air."""
+    calls_per_minute: Annotated[float, Field(gt=0)] | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    """Longest silence."""
+    tries: Annotated[int, Field(ge=1, le=100)] = 6
+    wait_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
+    """Most that is waited before the second try; twice as much before each further one, up to 60."""
+    stream: bool = True
+    price: Rates | None = None
+    """US dollars per million tokens; None takes the price table's."""
+
+
+PROVIDERS: Mapping[str, ProviderSettings] = {
+    "anthropic": ProviderSettings(protocol="anthropic"),
+    "openai": ProviderSettings(protocol="openai"),
+}
+"""There without being named in `providers`."""
+
+
+class Novelty(Section):
+    """What a language model's idea must differ in from all ideas of the campaign."""
+
+    threshold: Annotated[float, Field(gt=0, le=1)] = THRESHOLD
+    """Jaccard similarity of their words from which an idea is rejected; 1 rejects copies only."""
+    tries: Annotated[int, Field(ge=1, le=10)] = 3
+    """Answers of one call that may hold rejected ideas."""
 
 
 class Confirm(Section):
     """Winners that run again with more seeds."""
 
     top: Annotated[int, Field(ge=0, le=100)] = 0
+    """Best ideas of an epoch that are run again; 0 is no confirmation."""
     seeds: Annotated[int, Field(ge=1, le=100)] = 3
+    """Runs of each of them, with seeds that were drawn after the patch."""
+
+    @property
+    def needed(self) -> int:
+        """Valid confirmations that a parent must have."""
+        return self.seeds if self.top else 0
 
 
 class LauncherSettings(Section):
@@ -69,11 +130,22 @@ class LauncherSettings(Section):
     """Jobs at once."""
 
 
-class Budget(Section):
-    """What may be spent; None is no cap."""
+Cap = Annotated[float, Field(gt=0)] | None
 
-    max_usd: Annotated[float, Field(gt=0)] | None = None
-    max_gpu_hours: Annotated[float, Field(gt=0)] | None = None
+
+class Budget(Section):
+    """What may be spent; None is no cap. At a cap nothing new starts and what runs is kept."""
+
+    max_usd: Cap = None
+    """US dollars, of the whole campaign with all its attempts."""
+    max_gpu_hours: Cap = None
+    max_usd_per_epoch: Cap = None
+    max_gpu_hours_per_epoch: Cap = None
+
+    @property
+    def caps_money(self) -> bool:
+        """Whether prices must be known."""
+        return self.max_usd is not None or self.max_usd_per_epoch is not None
 
 
 class CampaignSettings(Section):
@@ -89,6 +161,9 @@ class CampaignSettings(Section):
     strategy: Strategy = Strategy()
     ideators: Annotated[list[Ideator], Field(min_length=1)]
     implementer: Implementer
+    providers: dict[str, ProviderSettings] = Field(default_factory=dict)
+    """By name; `anthropic` and `openai` are there by default."""
+    novelty: Novelty = Novelty()
     confirm: Confirm = Confirm()
     launcher: LauncherSettings = LauncherSettings()
     sandbox: Literal["auto", "bwrap", "landlock", "none"] = "auto"
@@ -105,26 +180,106 @@ class CampaignSettings(Section):
             raise ValueError("; ".join(f"{message} is not available yet" for message in asked))
         return self
 
+    @model_validator(mode="after")
+    def _roles_fit(self) -> "CampaignSettings":
+        named = [(f"ideators.{n}", role) for n, role in enumerate(self.ideators)]
+        problems = []
+        for where, role in [*named, ("implementer", self.implementer)]:
+            try:
+                self._check_role(role)
+            except ValueError as error:
+                problems.append(f"{where}: {_words(error)}")
+        if self.implementer.model == CATALOG:
+            problems += [f"implementer: {words}" for words in self._too_much_for_a_catalog()]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _too_much_for_a_catalog(self) -> Iterator[str]:
+        one = "catalog gives one answer"
+        if self.samples > 1:
+            yield f"diffs: found {self.samples}, {one}, expected 1"
+        if self.revisions:
+            yield f"revisions: found {self.revisions}, {one}, expected 0"
+
+    def _check_role(self, role: Role) -> None:
+        """Whether a role's model is known and takes its options.
+
+        Raises:
+            ValueError: saying what was found and what was expected.
+        """
+        if role.model in WITHOUT_PROVIDER:
+            if role.options:
+                raise ValueError(f"options: found {sorted(role.options)}, {role.model} takes none")
+            if role.model == RECORDED and role.name is None:
+                raise ValueError("name: expected the campaign whose completions are used again")
+            return
+        connection = self.connection(role)
+        if self.budget.caps_money and not is_priced(connection):
+            raise ValueError(
+                f"name: the price of {connection.name} is not known, so that budget.max_usd could "
+                f"not hold; expected a `price` under providers.{role.model}"
+            )
+
+    def connection(self, role: Role) -> Connection:
+        """How the model of a role is reached.
+
+        Raises:
+            ValueError: its provider is not known, or it cannot be asked like this.
+        """
+        provider = self.all_providers.get(role.model)
+        if provider is None:
+            known = ", ".join([*WITHOUT_PROVIDER, *self.all_providers])
+            raise ValueError(f"model: found {role.model!r}, expected one of {known}")
+        if role.name is None:
+            raise ValueError(f"name: expected the name of a model of {role.model}")
+        return Connection.model_validate(
+            {
+                "provider": role.model,
+                "protocol": provider.protocol,
+                "model": role.name,
+                "base_url": provider.base_url,
+                "key_variable": provider.key,
+                "timeout_seconds": provider.timeout_seconds,
+                "tries": provider.tries,
+                "stream": provider.stream,
+                "options": role.options,
+                "price": provider.price,
+            }
+        )
+
+    @property
+    def all_providers(self) -> Mapping[str, ProviderSettings]:
+        """Those that the file names, and the usual ones."""
+        return {**PROVIDERS, **self.providers}
+
+    @property
+    def samples(self) -> int:
+        """Answers that are asked for at once to patch one idea."""
+        return self.implementer.diffs or (1 if self.implementer.model == CATALOG else DIFFS)
+
+    @property
+    def revisions(self) -> int:
+        """Times that failed answers are given back to the implementer."""
+        given = self.implementer.revisions
+        return given if given is not None else 0 if self.implementer.model == CATALOG else REVISIONS
+
     def _later_work(self) -> list[tuple[bool, str]]:
-        models = {i.model for i in self.ideators}
-        diffs, revisions = self.implementer.diffs, self.implementer.revisions
         return [
             (self.strategy.kind == "rl", "strategy.kind: rl"),
-            (models != {"catalog"}, f"ideators: {', '.join(sorted(models - {'catalog'}))}"),
-            (len(self.ideators) > 1, "ideators: more than one"),
-            (self.implementer.model != "catalog", f"implementer.model: {self.implementer.model}"),
-            (
-                (diffs or 1) > 1,
-                f"implementer.diffs: {diffs} (catalog gives one answer, expected 1)",
-            ),
-            (any(i.options for i in self.ideators), "ideators.options (catalog takes none)"),
-            (bool(self.implementer.options), "implementer.options (catalog takes none)"),
-            ((revisions or 0) > 0, f"implementer.revisions: {revisions} (catalog, expected 0)"),
-            (self.confirm.top > 0, f"confirm.top: {self.confirm.top}"),
             (self.launcher.kind == "sky", "launcher.kind: sky"),
-            (self.budget != Budget(), "budget"),
             (self.quorum < 1, f"quorum: {self.quorum} (below 1)"),
         ]
+
+
+def _words(error: ValueError) -> str:
+    """What is wrong, without the frame that pydantic puts around it; never the input."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "; ".join(
+        ": ".join([*map(str, problem["loc"]), problem["msg"].removeprefix("Value error, ")])
+        for problem in error.errors(include_url=False, include_input=False)
+    )
 
 
 def campaign_names(folder: Path) -> list[str]:

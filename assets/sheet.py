@@ -22,6 +22,8 @@ def stage_metadata(report: Report) -> dict[str, dg.MetadataValue]:
         "dagster/partition_row_count": dg.MetadataValue.int(attempt.counts.get("rows", 0)),
     }
     metadata |= {name: dg.MetadataValue.int(count) for name, count in attempt.counts.items()}
+    spent = {"usd_of_the_epoch": report.cost.usd, "gpu_hours_of_the_epoch": report.cost.gpu_hours}
+    metadata |= {name: dg.MetadataValue.float(total) for name, total in spent.items() if total}
     return metadata | _progress_metadata(summary)
 
 

@@ -8,9 +8,10 @@ from typing import TypedDict, TypeVar
 from assets.data import PreparedData
 from assets.environment import Environment, Profile
 from assets.history import History
-from assets.models import Model
+from assets.models import EnvironmentBrief, Model
 from assets.monitor import Monitor, Stop
 from assets.settings import CampaignSettings
+from assets.spending import Spending
 from lake.attempts import Attempt, AttemptLog, Read
 from lake.delta import Lake
 from lake.ids import content_id
@@ -55,8 +56,10 @@ class Context:
     chain: Mapping[Stage, Read]
     """The attempts of this epoch that this one rests on."""
     history: History
-    ideator: Model
+    ideators: Sequence[Model]
+    """As many as the settings name, in their order."""
     implementer: Model
+    spending: Spending
     launcher: Launcher
     monitor: Monitor
     stop: Stop
@@ -87,6 +90,11 @@ class Context:
     def minimize(self) -> bool:
         """Whether lower values of the metric are better."""
         return self.environment.manifest.direction == "minimize"
+
+    @cached_property
+    def brief(self) -> EnvironmentBrief:
+        """What models are told of the environment."""
+        return self.environment.brief(self.settings.profile)
 
     def seed(self, *purpose: str | int) -> int:
         """A number from the random stream (campaign seed, epoch, attempt, purpose)."""

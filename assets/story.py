@@ -11,7 +11,18 @@ from assets.errors import PatchError
 from assets.noise import Noise
 from assets.quoted import one_line, quotation
 from assets.validator import read_diff
-from lake.tables import Blame, Idea, IdeaKind, Patch, PatchStatus, Row, Run, RunStatus, Score
+from lake.tables import (
+    Blame,
+    Idea,
+    IdeaKind,
+    IdeaStatus,
+    Patch,
+    PatchStatus,
+    Row,
+    Run,
+    RunStatus,
+    Score,
+)
 
 REASON_CHARACTERS = 2000
 KINDS: Mapping[IdeaKind, str] = {
@@ -40,6 +51,13 @@ BLAMED: Mapping[Blame, str] = {
 """Who it was, in a sentence."""
 
 
+ANSWERS: Mapping[PatchStatus, str] = {
+    PatchStatus.APPLIED: "the diff",
+    PatchStatus.FAILED: "the answer that did not apply",
+    PatchStatus.UNTRIED: "the answer that was not looked at",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
     """An idea with all or some of what became of it, in any attempt."""
@@ -66,9 +84,15 @@ def tell(story: Story, *, diff: bool) -> Iterator[str]:
         diff: whether the diffs are shown in full.
     """
     yield from _tell_idea(story)
-    if not story.patches:
+    if not story.patches and story.idea.status is IdeaStatus.PROPOSED:
         yield "no patch yet: the stage that writes patches has not ended"
+    untried = [patch for patch in story.patches if patch.status is PatchStatus.UNTRIED]
+    if len(untried) > 1:
+        yield ""
+        yield f"{len(untried)} more answers were asked for and not looked at: another one was taken"
     for patch in story.patches:
+        if len(untried) > 1 and patch.status is PatchStatus.UNTRIED:
+            continue
         yield ""
         yield from _tell_patch(story, patch, diff=diff)
         runs = [run for run in story.runs if run.patch_id == patch.patch_id]
@@ -101,6 +125,8 @@ def _tell_idea(story: Story) -> Iterator[str]:
     for identity in idea.parents:
         said = one_line(known[identity].title) if identity in known else "not in this lake"
         yield f"  parent {identity}: {said}"
+    if idea.status is IdeaStatus.REJECTED:
+        yield f"  rejected, so that nothing was spent on it: {one_line(idea.reason or '')}"
     if idea.edits:
         yield f"  edits of the catalog: {one_line(', '.join(idea.edits))}"
     yield from _indented(quotation(idea.text))
@@ -112,10 +138,13 @@ def _tell_patch(story: Story, patch: Patch, *, diff: bool) -> Iterator[str]:
     applied = patch.status is PatchStatus.APPLIED
     if applied:
         yield f"  {_changes(patch.diff)}{'' if diff or not patch.diff else '; --diff shows how'}"
+        yield from (f"  mended: {one_line(repair)}" for repair in patch.repairs)
+    elif patch.status is PatchStatus.UNTRIED:
+        yield "  Not looked at: another try of the idea was taken."
     else:
         yield from _tell_failure(patch.blame, patch.reason)
     if diff and patch.diff:
-        yield f"  {'the diff' if applied else 'the answer that did not apply'}:"
+        yield f"  {ANSWERS[patch.status]}:"
         yield from _indented(quotation(patch.diff.removesuffix("\n")))
 
 
@@ -130,7 +159,7 @@ def _changes(diff: str) -> str:
 
 
 def _tell_run(story: Story, run: Run) -> Iterator[str]:
-    yield _heading(story, run, f"seed {run.seed}", run.status)
+    yield _heading(story, run, run.purpose, f"seed {run.seed}", run.status)
     yield f"  {_seconds(run.cpu_seconds)} of CPU time, {_seconds(run.wall_seconds)} of wall clock"
     machine = one_line(run.hardware or "unknown hardware")
     yield f"  on {machine}, profile {run.profile}, launcher {run.launcher}"

@@ -26,13 +26,22 @@ class Summary:
     minimize: bool
     deep: int
     """Cuts of the leak audit that a winner's score must rest on."""
+    confirmations: int
+    """Valid runs with other seeds that a winner must have."""
     kept_runs: frozenset[str]
     """Runs whose outputs are worth their disk: baselines, the best, and the best that is audited."""
 
     @property
     def best(self) -> Scored | None:
-        """The best idea so far whose score rests on the deep audit."""
-        return next((s for s in self.ranked if s.cuts >= self.deep), None)
+        """The best idea so far whose score rests on the deep audit, and is confirmed if that is asked."""
+        return next(
+            (
+                s
+                for s in self.ranked
+                if s.cuts >= self.deep and len(s.confirmed) >= self.confirmations
+            ),
+            None,
+        )
 
     @property
     def completion_rate(self) -> float | None:
@@ -44,7 +53,9 @@ class Summary:
         return self.noise.units(value, minimize=self.minimize) if self.noise else None
 
 
-def summarize(history: Sequence[Scored], environment: Environment, profile: str) -> Summary:
+def summarize(
+    history: Sequence[Scored], environment: Environment, profile: str, *, confirmations: int = 0
+) -> Summary:
     """Figures over `history`, which holds every current idea of the epochs so far."""
     minimize = environment.manifest.direction == "minimize"
     baselines = [s for s in history if s.is_baseline]
@@ -59,7 +70,8 @@ def summarize(history: Sequence[Scored], environment: Environment, profile: str)
         pick((v for v, s in valued if s.idea.epoch == epoch), default=None) for epoch in epochs
     )
     deep = environment.manifest.audit.deep
-    winners = (*ranked[:1], *[s for s in ranked if s.cuts >= deep][:1])
+    audited = [s for s in ranked if s.cuts >= deep and len(s.confirmed) >= confirmations]
+    winners = (*ranked[:1], *audited[:1])
     kept = [s.run.reused_from or s.run.run_id for s in (*baselines, *winners) if s.run]
     return Summary(
         noise=pooled_noise(environment.manifest.profiles[profile].baseline, own),
@@ -70,5 +82,6 @@ def summarize(history: Sequence[Scored], environment: Environment, profile: str)
         baseline_runs=len(own),
         minimize=minimize,
         deep=deep,
+        confirmations=confirmations,
         kept_runs=frozenset(kept),
     )

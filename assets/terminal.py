@@ -134,6 +134,11 @@ def _finish(search: Search, console: Console) -> None:
             f"{summary.valid} of {summary.ideas} ideas have a valid score ({rate:.0%})",
             highlight=False,
         )
+    spent = search.spent()
+    if spent.usd or spent.gpu_hours:
+        console.print(
+            f"spent so far: {spent.usd:.2f} USD, {spent.gpu_hours:.2f} GPU-hours", highlight=False
+        )
     name, missing = search.campaign, search.missing()
     done = [e for e in range(search.settings.epochs) if e not in {work.epoch for work in missing}]
     go_on = (

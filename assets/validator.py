@@ -226,12 +226,22 @@ def _mode_words(mode: str) -> str:
     return f"{MODES.get(mode, 'the mode')} ({mode[:20]!r})"
 
 
+def refused_header(line: str) -> str | None:
+    """What a header line asks for that git knows and no patch needs; None for all other lines."""
+    for start, what in REFUSED.items():
+        if line.startswith(start):
+            return what
+    for start in ("new file mode ", "index "):
+        mode = line.rpartition(" ")[2] if line.startswith(start) else PLAIN_MODE
+        if mode != PLAIN_MODE and (start != "index " or line.count(" ") > 1):
+            return _mode_words(mode)
+    return None
+
+
 def _refused_header(lines: _Lines) -> PatchError | None:
     """What to raise about a header line that git knows, if it was one."""
-    for start, what in REFUSED.items():
-        if (lines.last or "").startswith(start):
-            return lines.refusal("a change of the file's text only", found=what)
-    return None
+    what = refused_header(lines.last or "")
+    return lines.refusal("a change of the file's text only", found=what) if what else None
 
 
 def _side(lines: _Lines, expected: str) -> None:

@@ -8,19 +8,23 @@ from dataclasses import asdict, dataclass
 from functools import cache
 
 from assets import evolution, ideas, patches, runs, scores
+from assets.archive import archive_of
 from assets.data import PreparedData, prepare_data
 from assets.environment import Environment, Profile, find_environment, read_environment
 from assets.history import History
 from assets.home import PROJECT, Home
 from assets.identity import Identity, check_identity, identify
 from assets.level import choose_level
-from assets.models.catalog import read_catalog
+from assets.models.roles import cast
 from assets.monitor import Hooks
 from assets.order import chain_of, reads_of
 from assets.settings import CampaignSettings, read_campaign
+from assets.smoke import may_smoke
+from assets.spending import Spending
 from assets.stage import Context, Produced
 from assets.summary import Summary, summarize
 from lake.attempts import Attempt
+from lake.costs import Cost, costs
 from lake.delta import Lake
 from lake.journal import Journal
 from lake.tables import Run, Stage
@@ -46,6 +50,8 @@ class Report:
 
     attempt: Attempt
     summary: Summary
+    cost: Cost
+    """Of the epoch, all its attempts together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +63,11 @@ class Ground:
     profile: Profile
     data: PreparedData
     identity: Identity
+
+    @property
+    def smokes(self) -> bool:
+        """Whether patches are run for some seconds before they are accepted."""
+        return may_smoke(self.environment, self.settings)
 
     @property
     def config(self) -> str:
@@ -100,7 +111,8 @@ def work(
     """
     ground = survey(home, campaign)
     hooks = hooks or Hooks()
-    level = choose_level(ground.settings, named=hooks.sandbox) if stage in WITH_JOBS else "none"
+    runs_jobs = stage in WITH_JOBS or (stage is Stage.PATCHES and ground.smokes)
+    level = choose_level(ground.settings, named=hooks.sandbox) if runs_jobs else "none"
     lake = Lake.open(home.lake)
     with closing(Journal.open(home.journal(campaign))) as journal:
         writer = Writer(lake, journal, campaign)
@@ -124,32 +136,42 @@ def work(
         attempt = writer.complete(opening.attempt, produced.rows, counts=counts)
         history = History(lake, writer.log, campaign)
         known = history.before(epoch + 1)
-        summary = summarize(known, ground.environment, ground.settings.profile)
+        summary = summarize(
+            known,
+            ground.environment,
+            ground.settings.profile,
+            confirmations=ground.settings.confirm.needed,
+        )
         if stage is Stage.SCORES:
             _release(context, summary)
-        return Report(attempt=attempt, summary=summary)
+        cost = costs(lake, campaign).get(epoch, Cost(usd=0.0, gpu_hours=0.0))
+        return Report(attempt=attempt, summary=summary, cost=cost)
 
 
 def _context(
     ground: Ground, home: Home, writer: Writer, attempt: Attempt, *, hooks: Hooks, level: str
 ) -> Context:
-    catalog = ground.settings.ideators[0].name
-    name = ground.environment.manifest.name
+    settings, lake = ground.settings, writer.lake
+    models = cast(settings, ground.environment.manifest.name, archive_of(lake))
+    writer.flush()
     return Context(
         campaign=writer.campaign,
-        settings=ground.settings,
+        settings=settings,
         environment=ground.environment,
         profile=ground.profile,
         data=ground.data,
         evaluator=ground.identity.evaluator,
-        lake=writer.lake,
+        lake=lake,
         writer=writer,
         attempt=attempt,
         log=writer.log,
         chain=chain_of(attempt.reads, attempt.epoch, writer.log),
-        history=History(writer.lake, writer.log, writer.campaign),
-        ideator=read_catalog(name, catalog),
-        implementer=read_catalog(name, ground.settings.implementer.name or catalog),
+        history=History(lake, writer.log, writer.campaign),
+        ideators=models.ideators,
+        implementer=models.implementer,
+        spending=Spending.of(
+            writer.campaign, attempt.epoch, settings.budget, costs(lake, writer.campaign)
+        ),
         launcher=LocalLauncher(home.jobs),
         monitor=hooks.monitor,
         stop=hooks.stop,
@@ -167,11 +189,22 @@ def code_version() -> str:
     return digest.hexdigest()[:16]
 
 
+HARMLESS = ("budget", "epochs", "launcher", "quorum", "sandbox", "providers")
+"""Settings that may change while an attempt is open: what it has paid for stays what was asked for."""
+
+
 def _abandon_other_settings(writer: Writer, stage: Stage, epoch: int, config: str) -> None:
     """An attempt that was begun under other settings is not gone on with: it would mix them."""
     begun = writer.log.open(epoch, stage)
-    if begun is not None and begun.config != config:
+    if begun is not None and _decisive(begun.config or "{}") != _decisive(config):
         writer.abandon(begun, "the campaign's settings have changed since it was opened")
+
+
+def _decisive(config: str) -> object:
+    """What of a configuration decides what is asked and run."""
+    found = json.loads(config)
+    settings = found.get("settings", {})
+    return found | {"settings": {k: v for k, v in settings.items() if k not in HARMLESS}}
 
 
 def _release(context: Context, summary: Summary) -> None:

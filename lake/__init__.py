@@ -6,6 +6,7 @@ first used.
 """
 
 from lake.attempts import Attempt, AttemptLog, AttemptState, Opening, OpeningKind, Read
+from lake.costs import Cost, costs
 from lake.delta import App, Lake
 from lake.errors import (
     AttemptError,
@@ -35,6 +36,7 @@ __all__ = [
     "AttemptError",
     "AttemptLog",
     "AttemptState",
+    "Cost",
     "Journal",
     "Lake",
     "LakeError",
@@ -52,5 +54,6 @@ __all__ = [
     "Writer",
     "ancestors",
     "connect",
+    "costs",
     "query",
 ]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised by one when a row type gains a column or a meaning; kept in every table's properties."""
 SEQ = "seq"
 """The stored column that says which attempt event made a row visible."""

@@ -42,6 +42,15 @@ class IdeaKind(StrEnum):
     """Sampled from a policy under reinforcement learning."""
 
 
+class IdeaStatus(StrEnum):
+    """Whether an idea is worked on."""
+
+    PROPOSED = "proposed"
+    """It goes on to be patched."""
+    REJECTED = "rejected"
+    """Too like an idea that the campaign has; `reason` names it. No money was spent on a patch."""
+
+
 class Blame(StrEnum):
     """The one boundary that a failure belongs to."""
 
@@ -69,7 +78,18 @@ class PatchStatus(StrEnum):
     APPLIED = "applied"
     """The diff gives `tree`."""
     FAILED = "failed"
-    """It does not apply; `reason` says why."""
+    """It does not apply, or fell over in its smoke run; `reason` says why."""
+    UNTRIED = "untried"
+    """Another try of the same idea was taken before this one was looked at."""
+
+
+class RunPurpose(StrEnum):
+    """What a job is run for."""
+
+    SCREENING = "screening"
+    """To see what a patch is worth; the only run that most patches get."""
+    CONFIRMATION = "confirmation"
+    """To see whether a good value comes again with a seed that was drawn after the patch."""
 
 
 class RunStatus(StrEnum):
@@ -173,6 +193,9 @@ class Idea(Row):
     """Ideas that this one varies; resolved over history."""
     edits: tuple[str, ...] | None = None
     """Catalog names that the idea combines; None for ideas in free text."""
+    status: IdeaStatus = IdeaStatus.PROPOSED
+    reason: str | None = None
+    """Why it was rejected."""
     completion_id: str | None = None
 
 
@@ -195,7 +218,9 @@ class Patch(Row):
     """Canonical unified diff against `base_tree`; the raw answer where it does not apply."""
     base_tree: str
     tree: str | None = None
-    """Hash of the patched tree; None where the patch failed."""
+    """Hash of the patched tree; None where there is none."""
+    repairs: tuple[str, ...] = ()
+    """What had to be mended in the answer so that it applies."""
     status: PatchStatus
     blame: Blame | None = None
     reason: str | None = None
@@ -214,6 +239,7 @@ class Run(Row):
     run_key: str
     """Equal for jobs whose result must be the same up to noise."""
     seed: int
+    purpose: RunPurpose = RunPurpose.SCREENING
     profile: str
     launcher: str
     status: RunStatus
@@ -224,6 +250,8 @@ class Run(Row):
     """Of training: the whole process tree, measured by the supervisor."""
     score_cpu_seconds: float | None = None
     """Of scoring, the audit included."""
+    gpu_hours: float | None = None
+    """Wall clock times the GPUs of the profile; None where the clock is not known."""
     cost_usd: float | None = None
     """None where nobody sends a bill."""
     hardware: str | None = None
@@ -275,16 +303,32 @@ class Completion(Row):
     group: str | None = None
     """Completions that answer the same request share a group."""
     model: str
+    prefix: str | None = None
+    """What the request begins with, the same in all calls of the stage and the role."""
     request: str
-    """JSON."""
+    """JSON of all that was asked but for the prefix."""
     response: str | None = None
     thinking: str | None = None
     finish_reason: str
+    """stop, or one of the outcomes of their own: length, refusal, empty, error."""
+    blame: Blame | None = None
+    """Of a call that did not end with stop."""
+    reason: str | None = None
     input_tokens: int | None = None
+    """All of the prompt, cached parts included."""
     output_tokens: int | None = None
+    """All that was written, thinking included."""
     cached_tokens: int | None = None
+    """Of the prompt: read from the provider's cache."""
+    written_tokens: int | None = None
+    """Of the prompt: written to the provider's cache, where that costs extra."""
     cost_usd: float | None = None
+    """None where nobody sends a bill or the price is not known."""
+    price: str | None = None
+    """JSON of the row of the price table that the cost rests on."""
     latency_seconds: float | None = None
+    """From the first try to the end of the answer."""
+    tries: int | None = None
     policy_id: str | None = None
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None

@@ -24,21 +24,28 @@ CREATE VIEW leaderboard AS
 WITH scored AS (
     SELECT campaign, epoch, p.idea_id,
         any_value(s.metric) AS metric,
-        avg(s.value) AS value,
-        stddev_samp(s.value) AS value_sd,
-        avg(s.reward) AS reward,
+        avg(s.value) FILTER (screening) AS screened,
+        count(s.value) FILTER (NOT screening) AS confirmed,
+        CASE WHEN screened IS NULL OR confirmed = 0 THEN screened
+            ELSE avg(s.value) FILTER (NOT screening) END AS value,
+        CASE WHEN confirmed = 0 THEN stddev_samp(s.value)
+            ELSE stddev_samp(s.value) FILTER (NOT screening) END AS value_sd,
+        CASE WHEN screened IS NULL OR confirmed = 0 THEN avg(s.reward) FILTER (screening)
+            ELSE avg(s.reward) FILTER (NOT screening) END AS reward,
         count(s.value) AS valid,
         count(*) AS scored,
-        CASE WHEN count(s.value) = 0 THEN min(s.blame) END AS blame,
-        CASE WHEN count(s.value) = 0 THEN min(s.reason) END AS reason,
-        arg_min(r.run_id, r.seed) AS run_id,
-        CAST(min(s.measures['cuts']) AS BIGINT) AS cuts,
+        CASE WHEN screened IS NULL THEN min(s.blame) FILTER (screening) END AS blame,
+        CASE WHEN screened IS NULL THEN min(s.reason) FILTER (screening) END AS reason,
+        arg_min(r.run_id, r.seed) FILTER (screening) AS run_id,
+        CAST(min(s.measures['cuts']) FILTER (screening) AS BIGINT) AS cuts,
         string_agg(DISTINCT r.sandbox_level, ', ' ORDER BY r.sandbox_level) AS sandbox_level,
         avg(r.cpu_seconds) AS cpu_seconds,
         avg(r.wall_seconds) AS wall_seconds,
         sum(r.cost_usd) AS cost_usd
     FROM scores s
-    JOIN runs r USING (campaign, epoch, run_id)
+    JOIN (
+        SELECT *, purpose IS DISTINCT FROM 'confirmation' AS screening FROM runs
+    ) r USING (campaign, epoch, run_id)
     JOIN patches p USING (campaign, epoch, patch_id)
     GROUP BY campaign, epoch, p.idea_id
 ), unpatched AS (
@@ -48,7 +55,7 @@ WITH scored AS (
     HAVING bool_and(status = 'failed')
 )
 SELECT campaign, epoch, idea_id, i.kind, i.title, scored.metric, scored.value, scored.value_sd,
-    scored.reward, coalesce(scored.valid, 0) AS valid, coalesce(scored.scored, 0) AS scored,
+    coalesce(scored.confirmed, 0) AS confirmed, scored.screened, scored.reward, coalesce(scored.valid, 0) AS valid, coalesce(scored.scored, 0) AS scored,
     coalesce(scored.blame, unpatched.blame) AS blame,
     coalesce(scored.reason, unpatched.reason) AS reason,
     scored.run_id, scored.cuts, scored.sandbox_level,
@@ -56,6 +63,7 @@ SELECT campaign, epoch, idea_id, i.kind, i.title, scored.metric, scored.value, s
 FROM ideas i
 LEFT JOIN scored USING (campaign, epoch, idea_id)
 LEFT JOIN unpatched USING (campaign, epoch, idea_id)
+WHERE i.status IS DISTINCT FROM 'rejected'
 """
 
 COMPLETE_SQL = """

@@ -11,13 +11,13 @@ from lake.tables import Idea, Patch, Row, Run, Score, Stage
 
 
 class PressedAfter:
-    """Presses Ctrl-C once so many jobs have ended."""
+    """Presses Ctrl-C once so many jobs have ended, or so many calls."""
 
-    def __init__(self, stop: Stop, *, done: int, times: int) -> None:
-        self.stop, self.done, self.times = stop, done, times
+    def __init__(self, stop: Stop, *, done: int, times: int, what: str = "jobs") -> None:
+        self.stop, self.done, self.times, self.what = stop, done, times, what
 
     def jobs(self, progress: JobsProgress) -> None:
-        if progress.done >= self.done:
+        if progress.what == self.what and progress.done >= self.done:
             while self.stop.level < self.times:
                 self.stop.press()
 

@@ -73,19 +73,26 @@ def scored(
     seed: int = 0,
     reason: str | None = None,
     measures: dict[str, float] | None = None,
+    confirmed: tuple[float | None, ...] = (),
 ) -> Scored:
-    score = Score(
-        **KEYS,
-        score_id=f"s-{title}-{seed}",
-        run_id=f"r-{title}-{seed}",
-        metric="val_loss",
-        value=value,
-        blame=None if value is not None else Blame.TRAIN,
-        reason=reason,
-        status=ScoreStatus.VALID if value is not None else ScoreStatus.INVALID,
-        evaluator="e",
-        measures=measures or {},
-    )
+    def score(seed: int, value: float | None) -> Score:
+        return Score(
+            **KEYS,
+            score_id=f"s-{title}-{seed}",
+            run_id=f"r-{title}-{seed}",
+            metric="val_loss",
+            value=value,
+            blame=None if value is not None else Blame.TRAIN,
+            reason=reason,
+            status=ScoreStatus.VALID if value is not None else ScoreStatus.INVALID,
+            evaluator="e",
+            measures=measures or {},
+        )
+
     return Scored(
-        idea=idea(title, kind=kind), patch=patch(title), run=run(title, seed=seed), score=score
+        idea=idea(title, kind=kind),
+        patch=patch(title),
+        run=run(title, seed=seed),
+        score=score(seed, value),
+        confirmations=tuple(score(100 + n, each) for n, each in enumerate(confirmed)),
     )

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.errors import Interrupted, VarveError
-from assets.monitor import Hooks, JobsProgress, Stop
+from assets.monitor import Hooks, Stop
 from assets.scores import audits
 from assets.scores.audits import to_audit
 from lake.tables import (
@@ -155,18 +155,10 @@ def test_the_direction_of_the_metric_counts():
     assert to_audit(named, [2.5], bar=None, places=2, minimize=False) == ["c"]
 
 
-class PressedInAudits(PressedAfter):
-    """Presses Ctrl-C when audits have begun."""
-
-    def jobs(self, progress: JobsProgress) -> None:
-        if progress.what == "audits":
-            super().jobs(progress)
-
-
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_in_the_audits_leaves_the_stage_open_and_nothing_is_decided(audited_home, times):
     stop = Stop()
-    hooks = Hooks(monitor=PressedInAudits(stop, done=0, times=times), stop=stop)
+    hooks = Hooks(monitor=PressedAfter(stop, done=0, times=times, what="audits"), stop=stop)
     with pytest.raises(Interrupted):
         search_all(audited_home, hooks=hooks)
     assert not rows(audited_home, Score)

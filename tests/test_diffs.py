@@ -1,47 +1,14 @@
-"""From an answer to a tree, to a canonical diff, and back."""
+"""From two trees to a canonical diff, and back."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.diffs import apply_blocks, apply_diff, canonical_diff, parse_blocks
+from assets.diffs import apply_diff, canonical_diff
 from assets.errors import PatchError
 from assets.syntax import check_syntax
 
 FILES = {"train.py": b"LR = 1\nSTEPS = 2\n", "model/net.py": b"WIDTH = 3\n"}
-
-
-def block(file: str, search: str, replace: str) -> str:
-    return f"{file}\n<<<<<<< SEARCH\n{search}\n=======\n{replace}\n>>>>>>> REPLACE\n"
-
-
-def test_blocks_are_applied_one_after_the_other_in_nested_folders_too():
-    answer = f"Sure.\n\n{block('train.py', 'LR = 1', 'LR = 9')}\n{block('model/net.py', 'WIDTH = 3', 'WIDTH = 4')}"
-    patched = apply_blocks(FILES, parse_blocks(answer))
-    assert patched == {"train.py": b"LR = 9\nSTEPS = 2\n", "model/net.py": b"WIDTH = 4\n"}
-
-
-def test_insertions_after_the_same_line_combine():
-    answer = block("train.py", "STEPS = 2", "STEPS = 2\nSTEPS *= 3") + block(
-        "train.py", "STEPS = 2", "STEPS = 2\nSTEPS -= 1"
-    )
-    patched = apply_blocks(FILES, parse_blocks(answer))
-    assert patched["train.py"] == b"LR = 1\nSTEPS = 2\nSTEPS -= 1\nSTEPS *= 3\n"
-
-
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        ("I would rather not.", "no SEARCH/REPLACE block"),
-        (block("train.py", "LR = 5", "LR = 6"), "0 times in the file, expected once"),
-        (block("train.py", " = ", " == "), "2 times in the file, expected once"),
-        (block("missing.py", "a", "b"), "no such file; expected one of model/net.py, train.py"),
-        (block("train.py", "", "b"), "0 times"),
-    ],
-)
-def test_an_answer_that_does_not_fit_says_why(answer, said):
-    with pytest.raises(PatchError, match=said):
-        apply_blocks(FILES, parse_blocks(answer))
 
 
 def test_code_that_does_not_compile_is_refused_with_its_place():
@@ -72,3 +39,13 @@ def test_a_diff_for_another_tree_is_refused():
     diff = canonical_diff(FILES, FILES | {"train.py": b"LR = 2\nSTEPS = 2\n"})
     with pytest.raises(PatchError, match="git apply"):
         apply_diff(FILES | {"train.py": b"something else\n"}, diff)
+
+
+def test_a_diff_that_fits_elsewhere_than_it_says_is_refused():
+    """Of several such places git would take the nearest."""
+    before = {"train.py": b"".join(b"a\nb\n%d\n" % n for n in range(9))}
+    after = {"train.py": before["train.py"].replace(b"4\n", b"four\n")}
+    diff = canonical_diff(before, after)
+    assert apply_diff(before, diff) == after
+    with pytest.raises(PatchError, match="offset 3 lines"):
+        apply_diff({"train.py": b"x\ny\nz\n" + before["train.py"]}, diff)

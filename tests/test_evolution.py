@@ -4,7 +4,7 @@ import pytest
 from rows import scored
 
 from assets.evolution import select
-from assets.schedule import exploit_count, schedule
+from assets.schedule import exploit_count, schedule, share_out
 from assets.settings import Strategy
 from lake.tables import SelectionRole
 
@@ -61,6 +61,34 @@ def test_a_parents_score_rests_on_the_deep_audit():
     chosen = select(known, Strategy(), minimize=True, seed=0, deep=8192)
     parents = [c.scored.idea.title for c in chosen if c.role is SelectionRole.PARENT]
     assert parents == ["audited"]
+
+
+def test_a_parent_is_confirmed_and_the_mean_without_the_screening_ranks_it():
+    known = [
+        *history(),
+        scored("lucky", value=1.0, confirmed=(2.3, 2.4)),
+        scored("steady", value=2.1, confirmed=(2.1, 2.2)),
+        scored("crashes", value=1.9, confirmed=(1.9, None)),
+        scored("was luck", value=1.8, confirmed=(2.6, 2.7)),
+    ]
+    chosen = select(known, Strategy(), minimize=True, seed=0, deep=0, confirmations=2)
+    parents = [c.scored for c in chosen if c.role is SelectionRole.PARENT]
+    assert [s.idea.title for s in parents] == ["steady", "lucky"]
+    assert [s.value for s in parents] == pytest.approx([2.15, 2.35])
+    assert parents[0].error == pytest.approx(0.05)
+
+
+def test_a_screening_that_does_not_count_takes_the_confirmations_with_it():
+    assert scored("cheat", value=None, confirmed=(2.0, 2.0)).value is None
+
+
+@pytest.mark.parametrize(
+    ("weights", "counts"), [([1, 1], [40, 40]), ([3, 1], [60, 20]), ([0.1, 0.2, 0.7], [8, 16, 56])]
+)
+def test_calls_are_shared_out_by_weight_also_across_epochs(weights, counts):
+    turns = [turn for epoch in range(10) for turn in share_out(weights, 8 * epoch, 8)]
+    assert [turns.count(i) for i in range(len(weights))] == counts
+    assert turns == share_out(weights, 0, 80)
 
 
 def test_when_maximising_parents_lie_above():

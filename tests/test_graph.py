@@ -49,7 +49,8 @@ def test_the_graph_can_be_sorted_which_daemon_and_backfills_rely_on(home, monkey
 def test_everything_that_ships_loads(monkeypatch):
     monkeypatch.delenv("VARVE_CAMPAIGNS", raising=False)
     groups = {node["group"] for node in described(defs()).values()}
-    assert groups == {"demo", "demo_best_of_n"}
+    own = {"demo", "demo_best_of_n"}
+    assert groups == own | {"nanogpt_claude", "nanogpt_gpt", "nanogpt_vllm"}
     assert not [key for key in described(defs()) if key.endswith("broken")]
 
 

@@ -11,11 +11,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
+from scratch import scratch
 
 import launchers
 from launchers import (
@@ -52,7 +52,7 @@ def leave(name="weights.json", weights=(0.5, 0, 0, 0, 0)):
 @functools.cache
 def ridge_data() -> str:
     """The data of the small environment, made once per test process."""
-    folder = tempfile.mkdtemp(prefix="ridge-data-")
+    folder = str(scratch("ridge-data-"))
     command = [sys.executable, "prepare.py", "--profile", "cpu", "--out", folder]
     subprocess.run(command, cwd=RIDGE, check=True)
     return folder

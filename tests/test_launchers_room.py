@@ -3,8 +3,6 @@
 import ast
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 from test_launchers import ROOT, Jobs
@@ -14,8 +12,8 @@ from launchers import JobSpec, TreeError, tree_hash
 from launchers.tree import lay_tree, read_tree
 
 
-def test_a_specification_survives_json():
-    spec, _ = Jobs(Path(tempfile.mkdtemp())).job()
+def test_a_specification_survives_json(tmp_path):
+    spec, _ = Jobs(tmp_path).job()
     assert JobSpec.from_json(spec.to_json()) == spec
     with pytest.raises(ValueError, match=r"spec\.json"):
         JobSpec.from_json('{"run_id": "x"}')

@@ -15,7 +15,7 @@ from rows import run as run_row
 from test_launchers import jobs, ridge_tree
 
 from assets.data import PreparedData
-from assets.patches import apply_answer
+from assets.ladder import apply_answer
 from assets.runs.adoption import is_adoptable
 from assets.runs.plan import run_key
 from lake.ids import content_hash

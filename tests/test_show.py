@@ -19,6 +19,7 @@ from lake.tables import (
     Blame,
     Idea,
     IdeaKind,
+    IdeaStatus,
     Patch,
     PatchStatus,
     Run,
@@ -120,7 +121,8 @@ def test_the_diff_is_shown_on_request(home):
 def test_a_failed_patch_names_who_is_to_blame_and_shows_the_answer(home):
     text = shown(home, idea_of(home, "unfit"))
     assert f"  {BLAMED[Blame.PATCH]} (blame: patch)\n" in text
-    assert "  Reason: block 1 (train.py): the search text stands 0 times in the file" in text
+    assert "block 1" in text
+    assert "Nothing in the file is like it" in text
     assert "\nrun " not in text
     answer = shown(home, idea_of(home, "unfit"), "--diff")
     assert "  the answer that did not apply:\n  | train.py\n  | <<<<<<< SEARCH\n" in answer
@@ -151,7 +153,7 @@ def test_the_baseline_is_told_with_all_its_seeds(home):
 def test_history_is_told_too_and_says_what_is_current(home):
     text = shown(home, idea_of(home, "squares"))
     old = one(home, "select run_id from runs_history where n = 0 and run_id in (select reused_from from runs_history where n = 1) and seed = 0 and patch_id in (select patch_id from patches join ideas using (idea_id) where title = 'Title of squares')")  # fmt: skip
-    assert f"run {old} · seed 0 · finished · attempt 0, not current any more" in text
+    assert f"run {old} · screening · seed 0 · finished · attempt 0, not current any more" in text
     assert f"  taken over from run {old}: the same code, data and seed" in text
     assert "attempt 1, current" in text
     only = shown(home, old)
@@ -254,6 +256,27 @@ def test_a_score_without_a_value_says_who_is_to_blame(blame):
     lines = told(idea("x"), patch("x"), run("x"), score)
     assert f"  {BLAMED[blame]} (blame: {blame})" in lines
     assert "  Reason: what happened" in lines
+
+
+def test_answers_that_were_not_looked_at_and_repairs_are_told():
+    untried = [
+        replace(patch("x"), patch_id=f"u{n}", ordinal=n, status=PatchStatus.UNTRIED, tree=None)
+        for n in (1, 2)
+    ]
+    taken = replace(patch("x"), repairs=("hunk headers recounted",))
+    whole = replace(story(idea("x"), taken, run("x")), patches=[taken, *untried])
+    lines = list(tell(whole, diff=False))
+    assert "2 more answers were asked for and not looked at: another one was taken" in lines
+    assert "  mended: hunk headers recounted" in lines
+    alone = told(idea("x"), untried[0])
+    assert "  Not looked at: another try of the idea was taken." in alone
+
+
+def test_a_rejected_idea_says_what_it_is_too_like():
+    row = replace(idea("x"), status=IdeaStatus.REJECTED, reason="too like idea 0123")
+    lines = list(tell(replace(story(row, patch("x")), patches=[]), diff=False))
+    assert "  rejected, so that nothing was spent on it: too like idea 0123" in lines
+    assert not any("no patch yet" in line for line in lines)
 
 
 def test_what_has_not_happened_yet_is_said():

@@ -3,11 +3,11 @@
 import shutil
 
 import pytest
-from campaigns import rows, search_all
+from campaigns import PressedAfter, rows, search_all
 from conftest import PROJECT, write_campaign
 
 from assets.errors import VarveError
-from assets.monitor import Hooks
+from assets.monitor import Hooks, Stop
 from assets.search import open_search
 from lake import Lake
 from lake.tables import Blame, Run, RunEvent, RunEventKind, Score, Stage
@@ -90,12 +90,11 @@ def test_a_small_catalog_gives_fewer_ideas_and_no_error(home, tmp_path):
 
 
 def test_settings_that_changed_under_an_open_attempt_begin_a_new_one(home):
-    with open_search(home, "small", Hooks(), doing="test") as search:
-        search.hooks.stop.press()
-        with pytest.raises(VarveError):
-            search.materialize(search.missing()[0])
+    stop = Stop()
+    with pytest.raises(VarveError):
+        search_all(home, hooks=Hooks(monitor=PressedAfter(stop, done=1, times=1), stop=stop))
     assert [a.stage for a in Lake.open(home.lake).attempts("small").open_attempts()] == [Stage.RUNS]
-    write_campaign(home.campaigns, launcher={"kind": "local", "slots": 1})
+    write_campaign(home.campaigns, remeasure=True)
     search_all(home)
     attempts = Lake.open(home.lake).attempts("small").attempts(0, Stage.RUNS)
     assert [a.state.value for a in attempts] == ["abandoned", "complete"]

@@ -11,10 +11,10 @@ from conftest import PROJECT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.diffs import GIT, apply_diff, canonical_diff, parse_blocks
+from assets.diffs import GIT, apply_diff, canonical_diff
 from assets.environment import Environment, read_environment
 from assets.errors import PatchError
-from assets.patches import apply_answer
+from assets.ladder import apply_answer
 from assets.paths import check_path, importable_names
 from assets.syntax import check_syntax
 from assets.trees import check_tree, touched_paths
@@ -389,7 +389,6 @@ BY_GIT = {
     edit_a_scoring_file: "evaluate.py: decides the score, so it is not editable",
     edit_a_frozen_file: "prepare.py: not editable; expected one of model/features.py, train.py",
     make_attributes: "a hidden part",
-    leave_out_the_prefixes: "begin with `a/` and `b/`",
     combine_a_merge: "diff --git",
 }
 
@@ -410,10 +409,21 @@ def test_what_git_would_apply_and_no_patch_needs_is_refused_in_words(
     assert diff
     with pytest.raises(PatchError) as refused:
         check_diff(diff, environment)
-    said = str(refused.value)
-    assert BY_GIT[change] in said
+    assert BY_GIT[change] in str(refused.value)
     applied = apply_answer(environment, diff)
-    assert (applied.tree, applied.form, applied.reason) == (None, "unified_diff", said)
+    assert (applied.tree, applied.form) == (None, "unified_diff")
+    assert BY_GIT[change] in applied.reason
+
+
+def test_a_diff_without_prefixes_is_refused_by_the_strict_reader_and_mended_by_the_ladder(
+    repository,
+):
+    diff = leave_out_the_prefixes(repository)
+    with pytest.raises(PatchError, match="begin with `a/` and `b/`"):
+        check_diff(diff, RIDGE)
+    applied = apply_answer(RIDGE, diff)
+    wanted = TRAIN.replace("RIDGE = 30.0", "RIDGE = 0.3").encode()
+    assert applied.tree == tree_hash({**RIDGE.files, "train.py": wanted})
 
 
 # ---------------------------------------------------------------------- what is written by hand
@@ -792,17 +802,19 @@ def test_an_answer_is_read_by_the_rung_that_it_is_written_for(answer, form):
     [
         ("I would rather not.", "none", "no SEARCH/REPLACE block and no diff; expected SEARCH/REP"),
         ("", "none", "no SEARCH/REPLACE block and no diff"),
-        (GOOD.partition("\n")[2], "unified_diff", "`diff --git a/PATH b/PATH`"),
-        (GOOD + "\nI hope that this helps.\n", "unified_diff", "nothing else between files"),
-        (f"```diff\n{GOOD}```\n```diff\n{made('model/x.py')}```\n", "unified_diff", "second diff"),
-        (swap("train.py", "nothing", "b"), "unified_diff", "git apply: error: patch failed"),
+        (swap("train.py", "nothing", "b"), "unified_diff", "stands 0 times in the file"),
+        (swap("train.py", FIRST, FIRST), "unified_diff", "changes nothing"),
         (block("evaluate.py", "a", "b"), "search_replace", "evaluate.py: decides the score"),
         (block("../x.py", "a", "b"), "search_replace", "a part `.` or `..`"),
         (block("Train.py", "a", "b"), "search_replace", "differs from train.py"),
-        (block("model/new.py", "", "b"), "search_replace", "no such file"),
+        (block("model/new.py", "a", "b"), "search_replace", "no such file"),
         (BLOCK.partition("=======")[0], "search_replace", "cut off"),
         (BLOCK.partition(">>>>>>>")[0], "search_replace", "cut off"),
-        (BLOCK + "x.py\n<<<<<<< SEARCH\n", "search_replace", "block 2: found no line '======='"),
+        (
+            BLOCK + "x.py\n<<<<<<< SEARCH\n",
+            "search_replace",
+            "block 2: found no line '>>>>>>> REPLACE'",
+        ),
         ("<<<<<<< SEARCH\n=======\n>>>>>>> REPLACE\n", "search_replace", "path of its file"),
         (BLOCK * 300, "search_replace", "more than 256 blocks"),
         (block("train.py", "RIDGE = 30.0", "RIDGE = '\u202e'"), "search_replace", "U+202E"),
@@ -824,8 +836,3 @@ def test_a_reason_shows_what_a_model_hid_in_it():
     assert "\x1b" not in applied.reason
     applied = apply_answer(RIDGE, block("train.py\x1b[2J", "a", "b"))
     assert "\x1b" not in applied.reason
-
-
-def test_a_flood_of_openings_is_read_in_no_time():
-    with pytest.raises(PatchError, match="cut off"):
-        parse_blocks("x\n<<<<<<< SEARCH\n=======\n" * 40_000)

@@ -1,19 +1,22 @@
 """The seam to the models that propose ideas and write patches.
 
-Requests are structured: a language model renders them into a prompt, `catalog` reads them. Every
-call gives one completion, which is stored before its result is used.
+Requests are structured: a language model renders them into a prompt, `catalog` reads them. A request
+becomes a `Call`, which knows what is stored of the question before it is sent. Every call gives one
+completion, which is stored before its answer is used.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
-from lake.tables import IdeaKind
+from assets.errors import VarveError
+from lake.tables import IdeaKind, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentBrief:
-    """What a model is told of the environment."""
+    """What a model is told of the environment; all of it stands in its manifest and its files."""
 
     name: str
     summary: str
@@ -21,7 +24,17 @@ class EnvironmentBrief:
     direction: str
     """minimize or maximize."""
     editable: tuple[str, ...]
-    """Paths that a patch may change."""
+    """Globs of paths that a patch may change."""
+    files: Mapping[str, str]
+    """Path -> text of the files that a model is shown: the editable ones."""
+    frozen: tuple[str, ...] = ()
+    """Paths that no patch may change, scoring files included."""
+    profile: str = ""
+    """The size that is run, as the command line of training names it."""
+    budget: str = ""
+    """What a run may cost, in a sentence."""
+    baseline: str = ""
+    """What the unpatched environment reaches, in a sentence; empty where it was never measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +42,9 @@ class KnownIdea:
     """An idea of the past, as a model is shown it."""
 
     idea_id: str
+    label: str
+    """Its place, as `e3i17`: short to copy, and the same where a campaign is repeated under another
+    name, which an id is not."""
     title: str
     text: str
     edits: tuple[str, ...] | None
@@ -50,6 +66,8 @@ class IdeaRequest:
     """Tried before; exploration keeps away from them."""
     avoid: tuple[KnownIdea, ...] = ()
     """Ideas of the same epoch so far."""
+    failure: "FailedTry | None" = None
+    """An answer to this very request that could not be read."""
     seed: int
 
 
@@ -64,6 +82,17 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailedTry:
+    """An earlier answer to the same request, and what became of it."""
+
+    answer: str
+    reason: str
+    """Exact, in a sentence or more."""
+    log_tail: str | None = None
+    """The end of what a run of it printed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PatchRequest:
     """What one call of the implementer is asked for."""
 
@@ -71,12 +100,38 @@ class PatchRequest:
     title: str
     text: str
     edits: tuple[str, ...] | None
-    files: Mapping[str, str]
-    """The editable files."""
-    reason: str | None = None
-    """Why the previous try failed."""
-    log_tail: str | None = None
+    failures: tuple[FailedTry, ...] = ()
+    """Of the same sample, oldest first; empty for a first try."""
     seed: int
+
+
+class Finish(StrEnum):
+    """How a call ended."""
+
+    STOP = "stop"
+    """The model said all that it wanted."""
+    LENGTH = "length"
+    """Cut off at the most tokens that it may write."""
+    REFUSAL = "refusal"
+    """The model, or a filter before it, declined."""
+    EMPTY = "empty"
+    """It ended well and said nothing."""
+    ERROR = "error"
+    """No answer came after all tries; `reason` says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of a call; None where the provider does not count them."""
+
+    input_tokens: int | None = None
+    """All of the prompt, cached parts included."""
+    output_tokens: int | None = None
+    """All that was written, thinking included."""
+    cached_tokens: int | None = None
+    """Of the prompt: read from the provider's cache."""
+    written_tokens: int | None = None
+    """Of the prompt: written to the provider's cache, where that costs extra."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,21 +139,90 @@ class Answer:
     """What came back from one call."""
 
     model: str
+    """As `provider/model`, for example `catalog/nanogpt`."""
     response: str
-    finish_reason: str = "stop"
+    """Empty where there is none."""
+    finish: Finish = Finish.STOP
+    reason: str | None = None
+    """Why it did not end with STOP; never holds a key."""
+    thinking: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: float | None = None
+    """None where nobody sends a bill or the price is not known."""
+    price: str | None = None
+    """JSON of the row of the price table that the cost rests on."""
+    latency_seconds: float | None = None
+    """From the first try to the end of the answer."""
+    tries: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where in a campaign a call stands: the same in every repetition of it."""
+
+    campaign: str
+    epoch: int
+    n: int
+    stage: Stage
+    role: str
+    """ideator or implementer."""
+    ordinal: int
+    revision: int
+    key: str
+    """Its completion_id; sent as the idempotency key, so that a repeated call is known as one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A question that is ready to be sent."""
+
+    request: str
+    """JSON of all that is asked but for the prefix; stored, and compared by the recorded model."""
+    prefix: str | None
+    """What all calls of a campaign begin with, word for word: the environment and its code."""
+    send: Callable[[Place], Awaitable[Answer]]
+
+
+class AnswerError(VarveError):
+    """An answer that holds no ideas in a form that can be read; says what was found."""
+
+
+class ProviderError(VarveError):
+    """No call can succeed as things are: a missing or refused key, an unknown model, an outage.
+
+    Nothing is lost: the stage stays open, and the same command goes on from there.
+    """
 
 
 class Model(Protocol):
     """Who answers."""
 
-    def propose(self, request: IdeaRequest) -> Answer:
-        """Give up to `request.count` ideas."""
+    @property
+    def name(self) -> str:
+        """As it stands in `Answer.model`."""
         ...
 
-    def drafts(self, answer: Answer) -> tuple[Draft, ...]:
-        """The ideas in an answer to `propose`, fresh or stored."""
+    @property
+    def at_once(self) -> int:
+        """Most calls that it is asked at the same time."""
         ...
 
-    def implement(self, request: PatchRequest) -> Answer:
-        """Give a patch as SEARCH/REPLACE blocks, or as one unified diff."""
+    def propose(self, request: IdeaRequest) -> Call:
+        """Ask for up to `request.count` ideas."""
+        ...
+
+    def drafts(self, response: str) -> tuple[Draft, ...]:
+        """The ideas in an answer to `propose`, fresh or stored.
+
+        Raises:
+            AnswerError: if there are none that can be read.
+        """
+        ...
+
+    def implement(self, request: PatchRequest) -> Call:
+        """Ask for a patch as SEARCH/REPLACE blocks, one unified diff, or whole files."""
+        ...
+
+    async def close(self) -> None:
+        """End its connections; asked again, it makes new ones."""
         ...

@@ -8,13 +8,13 @@ the order of the parents it is given.
 import json
 import random
 import tomllib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from assets.errors import CampaignError
 from assets.home import PROJECT
-from assets.models import Answer, Draft, IdeaRequest, KnownIdea, PatchRequest
+from assets.models import Answer, Call, Draft, IdeaRequest, KnownIdea, PatchRequest, Place
 from lake.tables import IdeaKind
 
 FOLDER = Path(__file__).parent / "catalog"
@@ -48,10 +48,28 @@ class Catalog:
 
     def __init__(self, ideas: Sequence[CatalogIdea], *, name: str) -> None:
         self.name = f"catalog/{name}"
+        self.at_once = 1
         self.ideas = {idea.name: idea for idea in ideas}
 
-    def propose(self, request: IdeaRequest) -> Answer:
+    def propose(self, request: IdeaRequest) -> Call:
         """Draw `request.count` sets of edits that are not in parents, context or avoid."""
+        return self._call(request, lambda: self._drawn(request))
+
+    def implement(self, request: PatchRequest) -> Call:
+        """Write the idea's edits down as SEARCH/REPLACE blocks, in catalog order."""
+        return self._call(request, lambda: self._written(request))
+
+    async def close(self) -> None:
+        """Nothing: it is a file."""
+
+    def _call(self, request: IdeaRequest | PatchRequest, answer: Callable[[], str]) -> Call:
+        async def send(place: Place) -> Answer:
+            return Answer(model=self.name, response=answer())
+
+        asked = asdict(request) | {"environment": request.environment.name}
+        return Call(request=json.dumps(asked), prefix=None, send=send)
+
+    def _drawn(self, request: IdeaRequest) -> str:
         rng = random.Random(request.seed)
         taken = {known.edits for known in (*request.parents, *request.context, *request.avoid)}
         drawn: list[dict[str, Names]] = []
@@ -62,17 +80,17 @@ class Catalog:
             if names not in taken:
                 taken.add(names)
                 drawn.append({"edits": names, "parents": parents})
-        return Answer(model=self.name, response=json.dumps(drawn))
+        return json.dumps(drawn)
 
-    def drafts(self, answer: Answer) -> tuple[Draft, ...]:
-        """Write the drawn edits out as ideas."""
-        drawn = json.loads(answer.response)
-        return tuple(self._draft(tuple(d["edits"]), tuple(d["parents"])) for d in drawn)
-
-    def implement(self, request: PatchRequest) -> Answer:
-        """Write the idea's edits down as SEARCH/REPLACE blocks, in catalog order."""
+    def _written(self, request: PatchRequest) -> str:
         edits = [edit for name in request.edits or () for edit in self.ideas[name].edits]
-        return Answer(model=self.name, response="\n".join(_block(edit) for edit in edits))
+        return "\n".join(_block(edit) for edit in edits)
+
+    def drafts(self, response: str) -> tuple[Draft, ...]:
+        """Write the drawn edits out as ideas."""
+        return tuple(
+            self._draft(tuple(d["edits"]), tuple(d["parents"])) for d in json.loads(response)
+        )
 
     def _draw(
         self, request: IdeaRequest, rng: random.Random, taken: set[Names | None]

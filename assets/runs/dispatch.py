@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assets.errors import Interrupted, MachineError
+from assets.errors import BudgetReached, Interrupted, MachineError
 from assets.job_spec import job_spec
 from assets.monitor import JobsProgress, StopLevel
 from assets.runs.adoption import may_stand_in
 from assets.runs.facts import Facts
 from assets.runs.plan import Job
+from assets.spending import gpu_hours
 from assets.stage import Context
 from lake.tables import IdeaKind, Run, RunEventKind, RunStatus
 from launchers import JobPhase, JobSpec, says_nothing
@@ -52,15 +53,9 @@ class Outcome:
 class Dispatch:
     """Runs the jobs of one attempt."""
 
-    def __init__(
-        self,
-        context: Context,
-        jobs: Sequence[Job],
-        *,
-        finished: Mapping[str, Run],
-    ) -> None:
+    def __init__(self, context: Context) -> None:
         self.context = context
-        self.jobs = jobs
+        self.jobs: list[Job] = []
         self.outcomes: dict[str, Outcome] = {}
         self._waiting: deque[Job] = deque()
         self._live: dict[str, Job] = {}
@@ -74,13 +69,35 @@ class Dispatch:
         self._cancelled = False
         self._reported_at = 0.0
         self._facts = Facts(context)
-        self._take_known(finished)
+
+    def add(self, jobs: Sequence[Job], *, finished: Mapping[str, Run]) -> None:
+        """Sort new jobs: known outcomes, then jobs that this attempt had started, then the rest.
+
+        Args:
+            jobs: what is to be run.
+            finished: rows of the lake that may stand in, by run_key.
+        """
+        self.jobs += jobs
+        for job in jobs:
+            result = self._facts.result(job)
+            if result is not None and not self._is_weak(result):
+                taken_from = self._facts.source(job)
+                self._keep(job, taken_from or job.run_id, result)
+                self._count_cost(result if taken_from is None else {})
+            elif job.run_key in finished:
+                source = finished[job.run_key]
+                self.outcomes[job.run_id] = Outcome(run=source, reused_from=source.run_id)
+                self._facts.record(job, RunEventKind.ADOPTED, source.run_id)
+            else:
+                self._waiting.append(job)
+        self._waiting = deque(sorted(self._waiting, key=lambda job: not self._facts.started(job)))
 
     def run(self) -> dict[str, Outcome]:
         """Outcomes by run_id.
 
         Raises:
             Interrupted: if the user stopped it; what ended until then is recorded.
+            BudgetReached: if jobs are left that the budget does not let start.
         """
         while self._waiting or self._live:
             self._obey_stop()
@@ -94,20 +111,6 @@ class Dispatch:
         self._refuse_a_broken_machine()
         return self.outcomes
 
-    def _take_known(self, finished: Mapping[str, Run]) -> None:
-        """Sort the jobs: known outcomes, then jobs that this attempt had started, then the rest."""
-        for job in self.jobs:
-            result = self._facts.result(job)
-            if result is not None and not self._is_weak(result):
-                self._keep(job, self._facts.source(job) or job.run_id, result)
-            elif job.run_key in finished:
-                source = finished[job.run_key]
-                self.outcomes[job.run_id] = Outcome(run=source, reused_from=source.run_id)
-                self._facts.record(job, RunEventKind.ADOPTED, source.run_id)
-            else:
-                self._waiting.append(job)
-        self._waiting = deque(sorted(self._waiting, key=lambda job: not self._facts.started(job)))
-
     def _obey_stop(self) -> None:
         level = self.context.stop.level
         if level is StopLevel.CANCEL and not self._cancelled:
@@ -117,11 +120,13 @@ class Dispatch:
                 self.context.launcher.cancel(run_id)
         if level is not StopLevel.GO and not self._live:
             raise Interrupted(STOPPED)
+        if self._waiting and not self._live:
+            self.context.spending.check()
 
     def _submit_some(self) -> int:
         submitted = 0
         slots = self.context.settings.launcher.slots
-        while self._waiting and len(self._live) < slots and self.context.stop.level is StopLevel.GO:
+        while self._waiting and len(self._live) < slots and self._may_start():
             job = self._waiting.popleft()
             if job.run_key in self._ended:
                 self._settle(job, *self._ended[job.run_key])
@@ -131,6 +136,17 @@ class Dispatch:
                 self._start(job)
             submitted += 1
         return submitted
+
+    def _may_start(self) -> bool:
+        """Whether neither the user nor the budget stands against a new job."""
+        try:
+            self.context.spending.check()
+        except BudgetReached:
+            return False
+        return self.context.stop.level is StopLevel.GO
+
+    def _count_cost(self, result: Mapping[str, Any]) -> None:
+        self.context.spending.count(gpu_hours=gpu_hours(result, self.context.profile))
 
     def _start(self, job: Job) -> None:
         launcher = self.context.launcher
@@ -154,6 +170,7 @@ class Dispatch:
             ended += 1
             del self._live[run_id]
             result = state.result or LOST
+            self._count_cost(result if run_id == job.run_id else {})
             if self._is_weak(result):
                 self._measure_again(job, run_id)
             else:

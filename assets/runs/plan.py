@@ -9,7 +9,7 @@ from assets.diffs import apply_diff
 from assets.environment import Environment, Profile, resolved_profile
 from assets.stage import Context
 from lake.ids import content_hash, run_id
-from lake.tables import Idea, IdeaKind, Patch, PatchStatus, Stage
+from lake.tables import Idea, IdeaKind, Patch, PatchStatus, RunPurpose, Stage
 
 BASELINE_SEEDS = (0, 1, 2)
 IDEA_SEEDS = (0,)
@@ -23,6 +23,7 @@ class Job:
     idea: Idea
     patch: Patch
     seed: int
+    purpose: RunPurpose
     run_key: str
     run_id: str
     files: Mapping[str, bytes]
@@ -81,10 +82,22 @@ def plan_jobs(context: Context) -> list[Job]:
         if idea.idea_id in patches
         for seed in (BASELINE_SEEDS if idea.kind is IdeaKind.BASELINE else IDEA_SEEDS)
     ]
-    return [_job(context, n, idea, patch, seed) for n, (idea, patch, seed) in enumerate(wanted)]
+    return [
+        job_of(context, idea, patch, ordinal=ordinal, seed=seed)
+        for ordinal, (idea, patch, seed) in enumerate(wanted)
+    ]
 
 
-def _job(context: Context, ordinal: int, idea: Idea, patch: Patch, seed: int) -> Job:
+def job_of(
+    context: Context,
+    idea: Idea,
+    patch: Patch,
+    *,
+    ordinal: int,
+    seed: int,
+    purpose: RunPurpose = RunPurpose.SCREENING,
+) -> Job:
+    """The job that runs a patch with a seed."""
     files = apply_diff(context.environment.files, patch.diff)
     key = run_key(
         files,
@@ -101,6 +114,7 @@ def _job(context: Context, ordinal: int, idea: Idea, patch: Patch, seed: int) ->
         idea=idea,
         patch=patch,
         seed=seed,
+        purpose=purpose,
         run_key=key,
         run_id=identity,
         files=files,

@@ -1,18 +1,27 @@
 """Scores: what trusted code makes of the jobs. One row per scored run and evaluator.
 
-judging  whether a value counts, from what is known of the run
 audits   the deep audit of what may become a parent or the winner
 """
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from assets.judging import ComputeRule, judge, reward
 from assets.scores.audits import Candidate, audit, to_audit
-from assets.scores.judging import ComputeRule, judge, reward
 from assets.stage import Context, Produced
 from lake.ids import score_id
-from lake.tables import Blame, Idea, IdeaKind, Patch, Run, RunStatus, Score, ScoreStatus, Stage
+from lake.tables import (
+    Blame,
+    Idea,
+    IdeaKind,
+    Patch,
+    Run,
+    RunPurpose,
+    Score,
+    ScoreStatus,
+    Stage,
+)
 
 
 def produce(context: Context) -> Produced:
@@ -31,30 +40,37 @@ def _compute_rule(context: Context) -> ComputeRule | None:
     if context.profile.compute != "cpu":
         return None
     runs = _own_baselines(context) if context.epoch == 0 else context.history.baseline_runs()
-    done = [run for run in runs if run.status is RunStatus.FINISHED]
-    return ComputeRule(
-        baseline_seconds=[run.cpu_seconds for run in done if run.cpu_seconds],
-        baseline_scoring=[run.score_cpu_seconds for run in done if run.score_cpu_seconds],
-    )
+    return ComputeRule.of(runs)
 
 
 def _audited(context: Context, rows: Sequence[Score]) -> list[Score]:
-    """The rows, those that may become parent or winner with the verdict of the deep audit."""
+    """The rows, those that may become parent or winner with the verdict of the deep audit.
+
+    An idea that has to be confirmed first is ranked by its confirmations; its screening is audited.
+    """
     if not context.environment.manifest.audit.deep:
         return list(rows)
     strategy, minimize = context.settings.strategy, context.minimize
     candidates = _candidates(context, rows)
+    worth = _worth(context, rows, candidates)
     before = context.history.before(context.epoch)
     baselines = [s.value for s in before if s.is_baseline and s.value is not None]
-    baselines += [r.value for r in rows if r.run_id not in candidates and r.value is not None]
+    own = {run.run_id for run in _own_baselines(context)}
+    baselines += [row.value for row in rows if row.value is not None and row.run_id in own]
     deep = context.environment.manifest.audit.deep
-    audited = [s for s in before if not s.is_baseline and s.cuts >= deep]
+    audited = [
+        s
+        for s in before
+        if not s.is_baseline
+        and s.cuts >= deep
+        and len(s.confirmed) >= context.settings.confirm.needed
+    ]
     earlier = [s.value for s in audited if s.value is not None]
     changed = audit(
         context,
         candidates,
         lambda values: to_audit(
-            values,
+            {run_id: worth[run_id] for run_id in values if run_id in worth},
             earlier,
             bar=statistics.fmean(baselines) if baselines else None,
             places=1 if strategy.kind == "best_of_n" else strategy.parents,
@@ -65,7 +81,7 @@ def _audited(context: Context, rows: Sequence[Score]) -> list[Score]:
 
 
 def _candidates(context: Context, rows: Sequence[Score]) -> dict[str, Candidate]:
-    """The valid scores of ideas, by run id."""
+    """The valid scores of ideas' screening runs, by run id."""
     runs = {run.run_id: run for run in context.upstream(Run, Stage.RUNS)}
     patches = {patch.patch_id: patch for patch in context.upstream(Patch, Stage.PATCHES)}
     ideas = {idea.idea_id: idea for idea in context.upstream(Idea, Stage.IDEAS)}
@@ -73,9 +89,30 @@ def _candidates(context: Context, rows: Sequence[Score]) -> dict[str, Candidate]
     for row in rows:
         run = runs[row.run_id]
         patch = patches[run.patch_id]
-        if row.value is not None and ideas[patch.idea_id].kind is not IdeaKind.BASELINE:
+        is_baseline = ideas[patch.idea_id].kind is IdeaKind.BASELINE
+        if row.value is not None and not is_baseline and run.purpose is RunPurpose.SCREENING:
             found[row.run_id] = Candidate(score=row, run=run, patch=patch)
     return found
+
+
+def _worth(
+    context: Context, rows: Sequence[Score], candidates: Mapping[str, Candidate]
+) -> dict[str, float]:
+    """What each candidate is ranked by, by run id; one that is not confirmed as asked has nothing."""
+    needed = context.settings.confirm.needed
+    if not needed:
+        return {run_id: one.score.value or 0.0 for run_id, one in candidates.items()}
+    runs = {run.run_id: run for run in context.upstream(Run, Stage.RUNS)}
+    confirmed: dict[str, list[float]] = {}
+    for row in rows:
+        run = runs[row.run_id]
+        if row.value is not None and run.purpose is RunPurpose.CONFIRMATION:
+            confirmed.setdefault(run.patch_id, []).append(row.value)
+    return {
+        run_id: statistics.fmean(confirmed[one.patch.patch_id])
+        for run_id, one in candidates.items()
+        if len(confirmed.get(one.patch.patch_id, ())) >= needed
+    }
 
 
 def _own_baselines(context: Context) -> list[Run]:

@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,12 +22,13 @@ from typing import Any
 
 from redteam.corpus import PLACE, Item, twin_of
 from redteam.world import KEY_NAME, MYSELF, Account, World
+from scratch import scratch
 
 import launchers
 from assets.diffs import apply_diff
 from assets.environment import Environment, find_environment, read_environment
-from assets.patches import Applied, apply_answer
-from assets.scores.judging import ComputeRule, Judgement, judge
+from assets.judging import ComputeRule, Judgement, judge
+from assets.ladder import Applied, apply_answer
 from lake.tables import Blame, RunStatus
 from launchers import JobPhase, JobSpec, LocalLauncher, tree_hash
 from launchers import folder as names
@@ -78,7 +78,7 @@ def environment_called(name: str) -> Environment:
 @functools.cache
 def ridge_data() -> Path:
     """The data of the small environment, made once per test process."""
-    folder = Path(tempfile.mkdtemp(prefix="varve-redteam-ridge-"))
+    folder = scratch("varve-redteam-ridge-")
     command = [sys.executable, "prepare.py", "--profile", "cpu", "--out", str(folder)]
     subprocess.run(command, cwd=environment_called("ridge").path, check=True)
     return folder
@@ -87,7 +87,7 @@ def ridge_data() -> Path:
 @functools.cache
 def nanogpt_data() -> Path:
     """The data of nanogpt at the size `cpu`, made once per test process."""
-    folder = Path(tempfile.mkdtemp(prefix="varve-redteam-nanogpt-"))
+    folder = scratch("varve-redteam-nanogpt-")
     folder.chmod(0o755)
     command = [sys.executable, "prepare.py", "--profile", "cpu", "--out", str(folder / "data")]
     subprocess.run(command, cwd=environment_called("nanogpt").path, check=True)
@@ -411,13 +411,13 @@ class Runner:
 @functools.cache
 def _launcher() -> LocalLauncher:
     """One launcher for all worlds, each of which has run folders of its own."""
-    return LocalLauncher(Path(tempfile.mkdtemp(prefix="varve-redteam-runs-")))
+    return LocalLauncher(scratch("varve-redteam-runs-"))
 
 
 @functools.cache
 def copied_room(python: str) -> Path:
     """A copy of the launchers that everybody may read, compiled for an interpreter."""
-    folder = Path(tempfile.mkdtemp(prefix="varve-redteam-room-"))
+    folder = scratch("varve-redteam-room-")
     folder.chmod(0o755)
     room = folder / "launchers"
     shutil.copytree(ROOM, room, ignore=shutil.ignore_patterns("__pycache__"))

@@ -6,12 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assets.environment import Manifest
+from assets.environment import COMPUTE_LIMIT, Manifest
 from lake.tables import Blame, Run, RunStatus
-
-COMPUTE_LIMIT = 1.5
-"""Most CPU time, in medians of the campaign's own baseline runs: of training, and of scoring, where a
-model could go on with its training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +28,15 @@ class ComputeRule:
     """CPU time of training of the campaign's own finished baseline runs."""
     baseline_scoring: Sequence[float]
     """CPU time of scoring of these runs."""
+
+    @classmethod
+    def of(cls, baselines: Sequence[Run]) -> "ComputeRule":
+        """The rule that a campaign's own baseline runs give."""
+        done = [run for run in baselines if run.status is RunStatus.FINISHED]
+        return cls(
+            baseline_seconds=[run.cpu_seconds for run in done if run.cpu_seconds],
+            baseline_scoring=[run.score_cpu_seconds for run in done if run.score_cpu_seconds],
+        )
 
     def judge(self, training: float | None, scoring: float | None) -> Judgement:
         """Within the limit in both, above it, or not to be told.

@@ -1,0 +1,85 @@
+"""The stretches of an answer: what stands in ``` fences, each with its path, and what between."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from assets.ladder.labels import fence_label, label_of
+
+FENCE = re.compile(r"(?P<blanks> {0,3})(?P<ticks>`{3,}|~{3,})[ \t]*(?P<info>[^`]*)")
+COMMENT = re.compile(r"(?:#|//|<!--|;)\s*(?P<words>\S.*?)(?:\s*-->)?")
+THOUGHT = re.compile(
+    r"\s*<(?P<tag>think|thinking|thought|reasoning|scratchpad|analysis)>.*?</(?P=tag)>",
+    re.DOTALL | re.IGNORECASE,
+)
+THOUGHT_OPEN = re.compile(
+    r"\s*<(?:think|thinking|thought|reasoning|scratchpad|analysis)>", re.IGNORECASE
+)
+THOUGHT_END = re.compile(
+    r"^</(?:think|thinking|thought|reasoning)>[ \t]*$", re.MULTILINE | re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """Lines of an answer that belong together."""
+
+    lines: tuple[str, ...]
+    fenced: bool
+    language: str = ""
+    path: str | None = None
+    """The path that is written beside the fence."""
+    closed: bool = True
+    """The fence ends; where it does not, the answer is cut off."""
+
+
+def without_thoughts(answer: str) -> str:
+    """What follows the thoughts that an answer begins with; all of it where it has none."""
+    at = 0
+    while begun := THOUGHT.match(answer, at):
+        at = begun.end()
+    if THOUGHT_OPEN.match(answer, at):
+        return ""
+    ended = THOUGHT_END.search(answer, at)
+    return answer[ended.end() if ended else at :]
+
+
+def stretches(lines: Sequence[str]) -> Iterator[Stretch]:
+    """Take an answer apart at its fences."""
+    begin = at = 0
+    while at < len(lines):
+        opening = FENCE.fullmatch(lines[at])
+        if opening is None:
+            at += 1
+            continue
+        yield Stretch(lines=tuple(lines[begin:at]), fenced=False)
+        end = _closing(lines, at + 1, opening)
+        yield _fenced(lines, at, end, opening["info"])
+        begin = at = end + 1
+    yield Stretch(lines=tuple(lines[begin:]), fenced=False)
+
+
+def _closing(lines: Sequence[str], at: int, opening: re.Match[str]) -> int:
+    """Index of the line that closes a fence; one behind the last where none does."""
+    closing = re.compile(rf"{opening['blanks']}{opening['ticks']}[`~]*[ \t]*")
+    return next((i for i in range(at, len(lines)) if closing.fullmatch(lines[i])), len(lines))
+
+
+def _fenced(lines: Sequence[str], at: int, end: int, info: str) -> Stretch:
+    inside = tuple(lines[at + 1 : end])
+    above = next((line for line in reversed(lines[max(0, at - 2) : at]) if line.strip()), "")
+    path = fence_label(info) or label_of(above)
+    if path is None and inside:
+        path = _first_line_path(inside[0])
+        inside = inside[1:] if path else inside
+    elif inside and path is not None and _first_line_path(inside[0]) == path:
+        inside = inside[1:]
+    language = info.strip().split(" ")[0].split(":")[0].lower()
+    return Stretch(lines=inside, fenced=True, language=language, path=path, closed=end < len(lines))
+
+
+def _first_line_path(line: str) -> str | None:
+    """The path that the first line in a fence is, bare or as a comment."""
+    comment = COMMENT.fullmatch(line)
+    words = comment["words"] if comment else line
+    return label_of(words) if " " not in words.strip().removeprefix("File:").strip() else None

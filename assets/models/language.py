@@ -1,0 +1,45 @@
+"""A language model as ideator and implementer: requests become prompts, answers become drafts.
+
+It knows nothing of its provider but how to send a prompt, and keeps no state of its own.
+"""
+
+from assets.models import Answer, Call, Draft, IdeaRequest, PatchRequest, Place
+from assets.models.proposals import read_ideas
+from assets.models.provider import Prompt, Provider
+from assets.prompts import ideator_prompt, implementer_prompt
+
+
+class LanguageModel:
+    """Proposes and implements by asking one model of one provider."""
+
+    def __init__(self, provider: Provider, *, name: str, at_once: int = 1) -> None:
+        """Takes who is asked, what the model is called in `Answer.model`, and how much at once."""
+        self.provider = provider
+        self.name = name
+        self.at_once = at_once
+
+    def propose(self, request: IdeaRequest) -> Call:
+        """Ask for ideas; an answer may still hold more or fewer than `request.count`."""
+        return self._call(ideator_prompt(request))
+
+    def drafts(self, response: str) -> tuple[Draft, ...]:
+        """All ideas in an answer, in its order; a parent is the beginning of an idea's id.
+
+        Raises:
+            AnswerError: if there are none that can be read.
+        """
+        return read_ideas(response)
+
+    def implement(self, request: PatchRequest) -> Call:
+        """Ask for a patch, or for a better one after failures."""
+        return self._call(implementer_prompt(request))
+
+    def _call(self, prompt: Prompt) -> Call:
+        async def send(place: Place) -> Answer:
+            return await self.provider.send(prompt, key=place.key)
+
+        return Call(request=prompt.as_json(), prefix=prompt.prefix, send=send)
+
+    async def close(self) -> None:
+        """End the provider's connections."""
+        await self.provider.close()

@@ -1,0 +1,98 @@
+"""Who answers in a campaign: the models of its roles, made from its settings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from assets.models import Model
+from assets.models.catalog import read_catalog
+from assets.models.connection import Connection, connect
+from assets.models.language import LanguageModel
+from assets.models.limits import Limiter
+from assets.models.recorded import Recorded, Recording
+from assets.models.retries import Backoff
+from assets.models.secrets import read_key
+from assets.settings import CATALOG, RECORDED, CampaignSettings, Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cast:
+    """The models of a campaign."""
+
+    ideators: tuple[Model, ...]
+    implementer: Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """Where recorded campaigns are read."""
+
+    settings: Callable[[str], CampaignSettings]
+    """Those under which a campaign of this name was recorded; raises VarveError."""
+    recording: Callable[[str], Recording]
+    """What its models said; raises VarveError."""
+
+
+def cast(settings: CampaignSettings, environment: str, archive: Archive) -> Cast:
+    """The models that a campaign asks.
+
+    Args:
+        settings: of the campaign.
+        environment: name in its manifest; its catalog is the default.
+        archive: for recorded roles.
+
+    Raises:
+        VarveError: a catalog or a recording that is not there.
+    """
+    maker = _Maker(settings=settings, environment=environment, archive=archive)
+    first = settings.ideators[0]
+    catalog = first.name if first.model == CATALOG else None
+    return Cast(
+        ideators=tuple(maker.model(role) for role in settings.ideators),
+        implementer=maker.model(settings.implementer, catalog=catalog),
+    )
+
+
+def check_keys(settings: CampaignSettings) -> None:
+    """Whether every key that a campaign needs is set, before anything is begun.
+
+    Raises:
+        ProviderError: naming the variable that is not set.
+    """
+    for role in (*settings.ideators, settings.implementer):
+        if role.model not in (CATALOG, RECORDED):
+            read_key(settings.connection(role).variable)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Maker:
+    settings: CampaignSettings
+    environment: str
+    archive: Archive
+    limiters: dict[str, Limiter] = field(default_factory=dict)
+    """One per provider, for all roles."""
+
+    def model(self, role: Role, *, catalog: str | None = None) -> Model:
+        """The model of a role; `catalog` is the file of a catalog that names none."""
+        if role.model == CATALOG:
+            return read_catalog(self.environment, role.name or catalog)
+        if role.model == RECORDED:
+            return self._recorded(role)
+        return self._language(self.settings.connection(role))
+
+    def _language(self, connection: Connection) -> LanguageModel:
+        provider = self.settings.all_providers[connection.provider]
+        limiter = self.limiters.setdefault(
+            connection.provider,
+            Limiter(concurrency=provider.concurrency, calls_per_minute=provider.calls_per_minute),
+        )
+        client = connect(connection, limiter, backoff=Backoff(first_seconds=provider.wait_seconds))
+        return LanguageModel(client, name=connection.name, at_once=provider.concurrency)
+
+    def _recorded(self, role: Role) -> Recorded:
+        source = role.name or ""
+        settings = self.archive.settings(source)
+        maker = _Maker(settings=settings, environment=self.environment, archive=self.archive)
+        acted = settings.implementer if role is self.settings.implementer else settings.ideators[0]
+        first = settings.ideators[0]
+        catalog = first.name if first.model == CATALOG else None
+        return Recorded(maker.model(acted, catalog=catalog), lambda: self.archive.recording(source))

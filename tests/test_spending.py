@@ -1,0 +1,86 @@
+"""What a campaign has spent, and the caps at which nothing new starts."""
+
+import pytest
+from conftest import PROJECT
+from rows import KEYS, run
+
+from assets.environment import read_environment
+from assets.errors import BudgetReached
+from assets.settings import Budget
+from assets.spending import Spending, gpu_hours, gpus
+from lake import Cost, Lake, costs
+from lake.tables import Completion, Stage
+
+
+def spent(budget: Budget, *usd: float, epoch: int = 0, hours: float = 0.0) -> Spending:
+    past = {number: Cost(usd=each, gpu_hours=hours) for number, each in enumerate(usd)}
+    return Spending.of("small", epoch, budget, past)
+
+
+def test_below_the_cap_new_work_starts_and_at_the_cap_it_does_not():
+    spending = spent(Budget(max_usd=1.0), 0.25, 0.5)
+    spending.check()
+    spending.count(usd=0.25)
+    with pytest.raises(BudgetReached, match=r"1 USD are spent and budget\.max_usd is 1, .* raise"):
+        spending.check()
+
+
+def test_an_epoch_has_a_cap_of_its_own():
+    spent(Budget(max_usd_per_epoch=1.0), 5.0, 0.5, epoch=1).check()
+    with pytest.raises(BudgetReached, match="max_usd_per_epoch"):
+        spent(Budget(max_usd_per_epoch=1.0), 5.0, 0.5, epoch=0).check()
+
+
+def test_what_has_no_known_price_counts_nothing_and_no_budget_is_no_cap():
+    spent(Budget(), 1e9).check()
+    spending = spent(Budget(max_usd=1.0))
+    spending.count(usd=None)
+    spending.check()
+
+
+def test_gpu_hours_have_caps_too():
+    spending = spent(Budget(max_gpu_hours=2.5), 0.0, hours=2.0)
+    spending.check()
+    spending.count(gpu_hours=0.5)
+    with pytest.raises(BudgetReached, match=r"2\.5 GPU-hours are spent and budget\.max_gpu_hours"):
+        spending.check()
+
+
+def completion(number: int, usd: float | None, *, epoch: int) -> Completion:
+    return Completion(
+        **KEYS | {"epoch": epoch},
+        completion_id=f"c{number}",
+        stage=Stage.PATCHES,
+        role="implementer",
+        ordinal=number,
+        model="m",
+        request="{}",
+        finish_reason="stop",
+        cost_usd=usd,
+    )
+
+
+def test_costs_are_summed_by_epoch_without_what_was_taken_over(tmp_path):
+    lake, campaign, epoch = Lake.open(tmp_path / "lake"), KEYS["campaign"], KEYS["epoch"]
+    assert costs(lake, campaign) == {}
+    calls = [(0, 0.25, epoch), (1, None, epoch), (2, 0.5, epoch), (3, 2.0, epoch + 1)]
+    lake.append([completion(number, usd, epoch=at) for number, usd, at in calls])
+    lake.append([run("a", gpu_hours=2.0), run("b", gpu_hours=2.0, reused_from="r-a")])
+    assert costs(lake, campaign) == {
+        epoch: Cost(usd=0.75, gpu_hours=2.0),
+        epoch + 1: Cost(usd=2.0, gpu_hours=0.0),
+    }
+
+
+GPUS = [(None, 0), ("H100:8", 8), ("H100", 1), ("A100-80GB:1", 1)]
+
+
+@pytest.mark.parametrize(("named", "count"), GPUS)
+def test_gpus_are_counted_as_the_profile_names_them(named, count):
+    assert gpus(named) == count
+
+
+def test_gpu_hours_are_wall_clock_times_gpus():
+    profile = read_environment(PROJECT / "environments/nanogpt").manifest.profiles["h100x8"]
+    assert gpu_hours({"wall_seconds": 1800.0, "score_wall_seconds": 1800.0}, profile) == 8.0
+    assert gpu_hours({}, profile) is None
