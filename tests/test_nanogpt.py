@@ -352,6 +352,33 @@ def test_a_trained_model_passes_the_audit_and_without_its_mask_it_does_not(short
     assert caught["reason"].startswith("answers moved in ")
 
 
+def test_a_smoke_run_goes_all_the_way_in_seconds(tmp_path):
+    data, out, result = tmp_path / "data", tmp_path / "out", tmp_path / "result.json"
+    out.mkdir()
+    smoke = ["--profile", "smoke"]
+    train_options = ["--seed", 0, "--data", data / "train", "--out", out, "--budget-seconds", 60]
+    score_options = ["--outputs", out, "--hidden", data / "hidden", "--second", data / "second"]
+    for command in (
+        ["prepare.py", *smoke, "--out", data],
+        ["train.py", *smoke, *train_options],
+        [
+            "evaluate.py",
+            *smoke,
+            *score_options,
+            "--result",
+            result,
+            "--serve",
+            sys.executable,
+            "serve.py",
+        ],
+    ):
+        done = run(NANOGPT, *command)
+        assert done.returncode == 0, done.stderr
+    found = json.loads(result.read_text())
+    assert 0 < found["value"] < math.log(256)
+    assert found["measures"]["tokens"] == 64 * 64
+
+
 def test_an_audit_without_the_training_shards_is_a_wrong_command(data, tmp_path):
     options = ["--profile", "cpu", "--outputs", tmp_path, "--hidden", data / "hidden"]
     options += ["--second", data / "second", "--result", tmp_path / "result.json", "--cuts", 512]

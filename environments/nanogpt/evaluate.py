@@ -38,7 +38,7 @@ import select
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,6 +91,8 @@ PROFILES = {
         gap=None,
     ),
 }
+PROFILES["smoke"] = replace(PROFILES["cpu"], hidden_rows=64, second_rows=32, gap=None)
+"""Whether a patch runs at all; its value is nobody's score."""
 
 
 ROWS_PER_REPLACED = 8

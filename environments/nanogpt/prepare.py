@@ -162,7 +162,7 @@ def prepare_h100x8(out: Path, source: str | None) -> None:
 
 # ---------------------------------------------------------------------------- laying it down
 
-PREPARE = {"cpu": prepare_cpu, "h100x8": prepare_h100x8}
+PREPARE = {"cpu": prepare_cpu, "smoke": prepare_cpu, "h100x8": prepare_h100x8}
 
 
 def write(path: Path, content: bytes) -> None:

@@ -24,8 +24,8 @@ import numpy as np
 from rehearsal import import_all, rehearse
 from seal import can_seal, seal
 
-DEVICES = {"cpu": "cpu", "h100x8": "cuda"}
-REHEARSED = {"cpu": (1, 64)}
+DEVICES = {"cpu": "cpu", "smoke": "cpu", "h100x8": "cuda"}
+REHEARSED = {"cpu": (1, 64), "smoke": (1, 64)}
 """Shape of the tokens in a rehearsal. Profiles that are not here are not sealed."""
 COMPILED = "_orig_mod."
 """What torch.compile puts before the names of a module's weights."""

@@ -17,7 +17,7 @@ import math
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +95,7 @@ PROFILES = {
         steps=None,
     ),
 }
+PROFILES["smoke"] = replace(PROFILES["cpu"], warmup=2, steps=5)  # whether a patch runs at all
 
 # ---------------------------------------------------------------------------- model
 
