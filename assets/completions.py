@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from itertools import count
 from typing import Any, TypeVar
 
 from assets.errors import Interrupted
-from assets.models import Answer, AnswerError, Call, Finish, Model, Place
+from assets.models import Answer, AnswerError, Call, Finish, Model, Place, ProviderError
 from assets.monitor import JobsProgress, StopLevel
 from assets.recorder import Recorder
 from assets.stage import Context
@@ -16,6 +17,8 @@ from lake.tables import Blame, Completion
 
 T = TypeVar("T")
 
+MOST_ASKED = 2
+"""Times that a process asks one question to which no answer comes, each with all its tries."""
 LOOK_SECONDS = 0.1
 """Between two looks at whether the user wants to stop."""
 WARMING_SECONDS = 60.0
@@ -28,9 +31,10 @@ STOPPED = "stopped on your word before every model had answered; search again to
 class Asking:
     """The model calls of one stage attempt, many at a time."""
 
-    def __init__(self, context: Context, *, at_once: int) -> None:
+    def __init__(self, context: Context, models: Sequence[Model]) -> None:
         self.context = context
-        self._slots = asyncio.Semaphore(at_once)
+        self._models = models
+        self._slots = asyncio.Semaphore(max(model.at_once for model in models))
         self._warm: dict[str, asyncio.Event] = {}
         self._recorder = Recorder(context.record)
         self.total = 0
@@ -53,6 +57,9 @@ class Asking:
     ) -> Completion:
         """The attempt's completion for (role, ordinal, revision): the stored one, else the answer.
 
+        That no answer came (`Finish.ERROR`) is a row and no answer: it is asked again, some times
+        now, and by whoever resumes the attempt.
+
         Args:
             call: what is asked.
             role: ideator or implementer.
@@ -66,25 +73,30 @@ class Asking:
             BudgetReached: the campaign's money is spent.
             ProviderError: no call can succeed as things are.
         """
-        context = self.context
-        identity = completion_id(
-            **context.keys, stage=context.stage, role=role, ordinal=ordinal, revision=revision
-        )
-        stored = context.stored_completions.get(identity)
-        if stored is None:
-            place = Place(
-                **context.keys,
-                stage=context.stage,
-                role=role,
-                ordinal=ordinal,
-                revision=revision,
-                key=identity,
-            )
-            stored = await self._ask(call, place, group, read)
+        found = None
+        asked = 0
+        for repeat in count():
+            place = self._place(role, ordinal, revision, repeat)
+            found = self.context.stored_completions.get(place.key)
+            if found is None:
+                found = await self._ask(call, place, group, read)
+                asked += 1
+            if found.finish_reason != Finish.ERROR or asked == MOST_ASKED:
+                break
+        assert found is not None
         self.done += 1
-        self.failed += stored.blame is not None
+        self.failed += found.blame is not None
         self.report()
-        return stored
+        return found
+
+    def _place(self, role: str, ordinal: int, revision: int, repeat: int) -> Place:
+        keys, stage = self.context.keys, self.context.stage
+        identity = completion_id(
+            **keys, stage=stage, role=role, ordinal=ordinal, revision=revision, repeat=repeat
+        )
+        return Place(
+            **keys, stage=stage, role=role, ordinal=ordinal, revision=revision, key=identity
+        )
 
     async def _ask(
         self, call: Call, place: Place, group: str | None, read: Callable[[str], object]
@@ -92,17 +104,34 @@ class Asking:
         async with self._warmed(call.prefix), self._slots:
             self._check()
             self.running += 1
+            self.report()
             try:
                 answer = await call.send(place)
+                completion = _judged(_row(self.context, call, place, group, answer), read)
+                self.context.spending.count(usd=completion.cost_usd)
+                await self._recorder.keep(completion)
+                self._check_price(completion)
             except Exception as error:
                 self._halt = self._halt or error
                 raise
             finally:
                 self.running -= 1
-            completion = _judged(_row(self.context, call, place, group, answer), read)
-            self.context.spending.count(usd=completion.cost_usd)
-            await self._recorder.keep(completion)
         return completion
+
+    def _check_price(self, completion: Completion) -> None:
+        """Refuses to go on where a budget in dollars cannot be held.
+
+        Raises:
+            ProviderError: an answer came whose tokens nobody counts.
+        """
+        uncounted = completion.input_tokens is None or completion.output_tokens is None
+        answered = completion.finish_reason == Finish.STOP and completion.price is not None
+        if self.context.settings.budget.caps_money and answered and uncounted:
+            raise ProviderError(
+                f"{completion.model} counts no tokens, so that budget.max_usd cannot hold. Take the "
+                "caps in dollars out of defs.yaml, or ask a server that reports usage; the answer "
+                "is kept"
+            )
 
     @asynccontextmanager
     async def _warmed(self, prefix: str | None) -> AsyncIterator[None]:
@@ -164,9 +193,15 @@ class Asking:
         task = asyncio.ensure_future(work)
         while not task.done():
             await asyncio.wait([task], timeout=LOOK_SECONDS)
+            if self.context.stop.level is not StopLevel.GO:
+                for model in self._models:
+                    model.halt()
             if self.context.stop.level is StopLevel.CANCEL:
                 task.cancel()
-            await self._flush_now_and_then()
+            try:
+                await self._flush_now_and_then()
+            except Exception as error:  # noqa: BLE001  raised by the next call, or by the stage's end
+                self._halt = self._halt or error
         await self._recorder.settle()
         with suppress(asyncio.CancelledError):
             return task.result()
@@ -185,7 +220,7 @@ def ask(
     """Run what asks models, as many calls at once as they take, and end their connections."""
 
     async def whole() -> T:
-        asking = Asking(context, at_once=max(model.at_once for model in models))
+        asking = Asking(context, models)
         try:
             return await asking.watched(work(asking))
         finally:
@@ -202,6 +237,9 @@ def _judged(completion: Completion, read: Callable[[str], object]) -> Completion
             read(completion.response or "")
         except AnswerError as error:
             return replace(completion, blame=Blame.MODEL, reason=str(error))
+        except Exception as error:  # noqa: BLE001  the answer is paid for, and is kept whatever it is
+            reason = f"cannot be read: {type(error).__name__}: {error}"
+            return replace(completion, blame=Blame.INFRASTRUCTURE, reason=reason)
     return completion
 
 
@@ -220,6 +258,7 @@ def _row(
         model=answer.model,
         prefix=call.prefix,
         request=call.request,
+        options=call.options,
         response=answer.response or None,
         thinking=answer.thinking,
         finish_reason=answer.finish.value,
@@ -233,6 +272,15 @@ def _row(
         price=answer.price,
         latency_seconds=answer.latency_seconds,
         tries=answer.tries,
+    )
+
+
+def no_answer(completion: Completion) -> ProviderError:
+    """What is said where a stage cannot go on without an answer that did not come."""
+    return ProviderError(
+        f"{completion.model}: no answer came: {completion.reason}. See to the provider or to the "
+        "settings, then run the same command again: what was answered is kept, and what was not is "
+        "asked again"
     )
 
 

@@ -53,7 +53,7 @@ def select(
         s
         for s in ideas
         if s.value is not None and bar is not None and sign * (s.value - bar) < 0
-        if s.cuts >= deep and len(s.confirmed) >= confirmations
+        if s.may_win(deep, confirmations)
     ]
     above.sort(key=lambda s: (sign * (s.value or 0.0), s.idea.idea_id))
     parents = [

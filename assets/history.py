@@ -10,6 +10,7 @@ from assets.order import chain_of
 from lake.attempts import AttemptLog, Read
 from lake.delta import Lake
 from lake.tables import (
+    Blame,
     Idea,
     IdeaKind,
     IdeaStatus,
@@ -58,11 +59,28 @@ class Scored:
     def value(self) -> float | None:
         """What counts: the mean of the confirmations where there are any, else the screening's.
 
-        The screening's value is not in the mean: it is the one by which the idea was chosen.
+        The screening's value is not in the mean: it is the one by which the idea was chosen. Where a
+        confirmation failed by the patch's fault nothing counts: a mean of those that went well
+        would be luck again.
         """
-        if self.screened is None or not self.confirmed:
-            return self.screened
-        return statistics.fmean(self.confirmed)
+        if self.screened is None or self.unconfirmed is not None:
+            return None
+        return statistics.fmean(self.confirmed) if self.confirmed else self.screened
+
+    @property
+    def unconfirmed(self) -> Score | None:
+        """A confirmation that failed, and not for reasons of the machine."""
+        failed = (score for score in self.confirmations if score.value is None)
+        return next((score for score in failed if score.blame is not Blame.INFRASTRUCTURE), None)
+
+    def may_win(self, deep: int, confirmations: int) -> bool:
+        """Whether a value has what a parent or a winner needs.
+
+        Args:
+            deep: cuts of the leak audit that it must rest on.
+            confirmations: valid runs with seeds that were drawn after the patch.
+        """
+        return self.cuts >= deep and len(self.confirmed) >= confirmations
 
     @property
     def error(self) -> float | None:
@@ -77,8 +95,18 @@ class Scored:
         return self.score.measures.get("cuts", 0) if self.score else 0
 
     @property
+    def blame(self) -> Blame | None:
+        """Whose boundary the failure belongs to, if there is one."""
+        if self.score:
+            found = self.score if self.screened is None else self.unconfirmed
+            return found.blame if found else None
+        return self.patch.blame if self.patch else None
+
+    @property
     def reason(self) -> str | None:
         """Why there is no value."""
+        if self.screened is not None and self.unconfirmed is not None:
+            return f"a run with another seed failed: {self.unconfirmed.reason}"
         if self.score:
             return self.score.reason
         if self.patch and self.patch.status is PatchStatus.FAILED:

@@ -3,19 +3,29 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from assets.completions import Asking, ask
+from assets.completions import Asking, ask, no_answer
 from assets.history import Scored
-from assets.models import Draft, FailedTry, IdeaRequest, KnownIdea, Model
+from assets.models import Draft, FailedTry, Finish, IdeaRequest, KnownIdea, Model
 from assets.novelty import too_similar
 from assets.schedule import schedule, share_out
 from assets.stage import Context, Produced
 from lake.ids import idea_id
-from lake.tables import Completion, Idea, IdeaKind, IdeaStatus, Selection, SelectionRole, Stage
+from lake.tables import (
+    Blame,
+    Completion,
+    Idea,
+    IdeaKind,
+    IdeaStatus,
+    Selection,
+    SelectionRole,
+    Stage,
+)
 
 Chosen = tuple[SelectionRole, KnownIdea]
 
 BASELINE_TITLE = "Baseline"
 BASELINE_TEXT = "The environment as it is, unpatched: what every other idea is measured against."
+NOT_ITS_FAULT = "not tried, for reasons of the machine that say nothing of the idea"
 MOST_FAILURES = 2
 """Answers of one call that may be refused, cut off or unreadable before it is given up."""
 
@@ -37,6 +47,8 @@ def produce(context: Context) -> Produced:
     kept = [row for row in rows if row.status is IdeaStatus.PROPOSED]
     counts = {kind.value: sum(row.kind is kind for row in kept) for kind in IdeaKind}
     counts["rejected"] = len(rows) - len(kept)
+    baselines = counts[IdeaKind.BASELINE.value]
+    counts["missing"] = max(0, context.settings.batch - len(kept) + baselines)
     return Produced(rows=rows, counts={k: v for k, v in counts.items() if v})
 
 
@@ -111,6 +123,8 @@ async def _one_call(
             read=model.drafts,
         )
         revision += 1
+        if completion.finish_reason == Finish.ERROR:
+            raise no_answer(completion)
         if completion.blame is not None:
             failures += 1
             request = replace(request, failure=_failure(completion))
@@ -119,8 +133,8 @@ async def _one_call(
         shown = {known.label: known.idea_id for known in (*request.parents, *request.context)}
         resolved = [replace(d, parents=_resolve(d.parents, shown)) for d in drafts]
         new = sum([epoch.take(draft, kind, completion) for draft in resolved])
-        if new == len(drafts):
-            return
+        if all(draft.edits is not None for draft in drafts):
+            return  # a catalog that gives fewer has no more
         rejections += 1
         request = replace(request, count=request.count - new, avoid=epoch.proposed, failure=None)
 
@@ -185,7 +199,7 @@ def _known(scored: Scored) -> KnownIdea:
         text=scored.idea.text,
         edits=scored.idea.edits,
         value=scored.value,
-        reason=scored.reason,
+        reason=NOT_ITS_FAULT if scored.blame is Blame.INFRASTRUCTURE else scored.reason,
     )
 
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from assets.completions import Asking, ask
+from assets.completions import Asking, ask, no_answer
 from assets.ladder import Applied, Form, apply_answer, kept
 from assets.models import FailedTry, Finish, PatchRequest
 from assets.smoke import SmokeRun, may_smoke
@@ -55,15 +55,20 @@ def produce(context: Context) -> Produced:
     asked = [idea for idea in ideas if idea.kind is not IdeaKind.BASELINE]
     rows = [_baseline(context, idea) for idea in ideas if idea.kind is IdeaKind.BASELINE]
     rows += ask(context, [context.implementer], lambda asking: _all(asking, context, asked))
-    won = {row.idea_id for row in rows if row.status is PatchStatus.APPLIED}
-    counts = {"applied": len(won), "failed": len(ideas) - len(won), "tries": len(rows)}
-    return Produced(rows=rows, counts=counts)
+    counts = {status.value: sum(row.status is status for row in rows) for status in PatchStatus}
+    return Produced(
+        rows=rows, counts=counts | {"ideas_without_a_patch": len(ideas) - counts["applied"]}
+    )
 
 
 async def _all(asking: Asking, context: Context, ideas: Sequence[Idea]) -> list[Patch]:
     asking.total = len(ideas) * context.settings.samples
     smoke = SmokeRun(context) if may_smoke(context.environment, context.settings) else None
-    found = await asking.all(Try(asking, context, idea, smoke).rows() for idea in ideas)
+    tries = [Try(asking, context, idea, smoke) for idea in ideas]
+    found = await asking.all(each.rows() for each in tries)
+    unanswered = [each.unanswered for each in tries if each.unanswered is not None]
+    if tries and len(unanswered) == len(tries):
+        raise no_answer(unanswered[0])
     return [row for rows in found for row in rows]
 
 
@@ -77,11 +82,15 @@ class Try:
         self.context = context
         self.idea = idea
         self.smoke = smoke
+        self.unanswered: Completion | None = None
+        """One of its calls, where none of them was answered."""
 
     async def rows(self) -> list[Patch]:
         """One row per try, in the order in which they were asked for."""
         settings = self.context.settings
         samples = await self.asking.all(self._ask(k, 0, ()) for k in range(settings.samples))
+        if all(sample.completion.finish_reason == Finish.ERROR for sample in samples):
+            self.unanswered = samples[0].completion
         rows: list[Patch] = []
         for revision in range(settings.revisions + 1):
             tried = await self._look_at(samples)
@@ -159,8 +168,8 @@ class Try:
 
 
 def _may_help(tried: Tried) -> bool:
-    """Whether asking again may: not where the model declined."""
-    return tried.sample.completion.finish_reason != Finish.REFUSAL
+    """Whether asking again may: not where the model declined, or no answer came at all."""
+    return tried.sample.completion.finish_reason not in (Finish.REFUSAL, Finish.ERROR)
 
 
 def _baseline(context: Context, idea: Idea) -> Patch:

@@ -141,7 +141,18 @@ def best_table(summary: Summary, metric: str) -> Table:
     """The best ideas with the figures that a reader needs to trust them."""
     title = f"Best ideas · baseline {noise_text(summary.noise)}"
     table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
-    for heading in ("#", metric, "to baseline", "noise units", "CPU s", "cuts", "epoch", "title"):
+    confirmed = any(scored.error is not None for scored in summary.ranked[:BEST_ROWS])
+    value_heading = f"{metric} ± s.e. (runs)" if confirmed else metric
+    for heading in (
+        "#",
+        value_heading,
+        "to baseline",
+        "noise units",
+        "CPU s",
+        "cuts",
+        "epoch",
+        "title",
+    ):
         table.add_column(Text(heading), justify="left" if heading == "title" else "right")
     for rank, scored in enumerate(summary.ranked[:BEST_ROWS], start=1):
         value = scored.value or 0.0

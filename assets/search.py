@@ -15,12 +15,14 @@ from assets.errors import Interrupted, VarveError
 from assets.history import History
 from assets.hold import hold
 from assets.home import Home
+from assets.identity import check_identity
 from assets.instance import bury_dead_runs, open_instance, process_tag
 from assets.models.roles import check_keys
 from assets.monitor import Hooks, StopLevel
 from assets.order import missing_stages
 from assets.settings import read_campaign
 from assets.summary import Summary, summarize
+from assets.work import survey
 from lake.attempts import STAGES
 from lake.costs import Cost, costs
 from lake.delta import Lake
@@ -52,7 +54,7 @@ class Search:
         self.settings = read_campaign(home.campaigns, campaign)
         self.environment = read_environment(find_environment(self.settings.environment))
         self.environment.profile(self.settings.profile)
-        check_keys(self.settings)
+        check_identity(campaign, survey(home, campaign).identity, read_attempts(home, campaign))
         self._instance = instance
         self.hooks = hooks
         definitions = campaign_definitions(campaign, self.settings, home=home, hooks=hooks)
@@ -73,8 +75,10 @@ class Search:
         """One Dagster run.
 
         Raises:
-            VarveError: what the failing step said.
+            VarveError: what the failing step said, or which key is missing.
         """
+        if {Stage.IDEAS, Stage.PATCHES} & set(work.stages):
+            check_keys(self.settings)
         keys = [dg.AssetKey([self.campaign, stage.value]) for stage in work.stages]
         result = self._job.execute_in_process(
             partition_key=epoch_key(work.epoch),

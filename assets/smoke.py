@@ -12,6 +12,7 @@ from typing import Any
 
 from assets.data import prepare_data
 from assets.diffs import apply_diff
+from assets.ends import record_end
 from assets.environment import Environment
 from assets.errors import Interrupted, MachineError
 from assets.job_spec import job_spec
@@ -89,6 +90,7 @@ class SmokeRun:
             seed=0,
             cuts=0,
         )
+        context.spending.check()
         launcher.submit(spec, apply_diff(context.environment.files, patch.diff))
         try:
             while (state := launcher.poll(job)).phase is JobPhase.RUNNING:
@@ -96,6 +98,8 @@ class SmokeRun:
         except asyncio.CancelledError:
             launcher.cancel(job)
             raise
+        if state.result is not None:
+            record_end(context, spec, state.result)
         if state.result is not None and not says_nothing(state.result):
             launcher.release(job, keep_outputs=False)
         return state.result or LOST

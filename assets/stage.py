@@ -15,7 +15,7 @@ from assets.spending import Spending
 from lake.attempts import Attempt, AttemptLog, Read
 from lake.delta import Lake
 from lake.ids import content_id
-from lake.tables import Completion, Row, Stage
+from lake.tables import Completion, Row, RunEvent, Stage
 from lake.writer import Writer
 from launchers import Launcher
 
@@ -112,6 +112,11 @@ class Context:
     def stored_completions(self) -> Mapping[str, Completion]:
         """Model calls that this attempt had paid for before it was resumed, by id."""
         return {row.completion_id: row for row in self.facts(Completion)}
+
+    @cached_property
+    def stored_events(self) -> frozenset[str]:
+        """Ids of what this attempt had recorded of its jobs before it was resumed."""
+        return frozenset(row.event_id for row in self.facts(RunEvent))
 
     def record(self, *rows: Row) -> None:
         """Make facts durable now; they reach the lake within about a second."""

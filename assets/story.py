@@ -34,9 +34,9 @@ KINDS: Mapping[IdeaKind, str] = {
 }
 BLAMED: Mapping[Blame, str] = {
     Blame.MODEL: "The language model is to blame: it refused, was cut off, or answered nothing "
-    "usable. The idea was not tried.",
+    "usable. There was nothing to try.",
     Blame.PATCH: "The implementer is to blame: its answer could not be applied to the environment. "
-    "The idea was not tried.",
+    "It was not tried.",
     Blame.SETUP: "The environment is to blame: it or its data could not be prepared. It says nothing "
     "of the idea.",
     Blame.TRAIN: "The patched training is to blame: it failed by itself, or left less than it has to.",
@@ -126,7 +126,7 @@ def _tell_idea(story: Story) -> Iterator[str]:
         said = one_line(known[identity].title) if identity in known else "not in this lake"
         yield f"  parent {identity}: {said}"
     if idea.status is IdeaStatus.REJECTED:
-        yield f"  rejected, so that nothing was spent on it: {one_line(idea.reason or '')}"
+        yield f"  rejected, so that no patch was paid for it: {one_line(idea.reason or '')}"
     if idea.edits:
         yield f"  edits of the catalog: {one_line(', '.join(idea.edits))}"
     yield from _indented(quotation(idea.text))

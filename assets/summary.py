@@ -15,9 +15,10 @@ class Summary:
     noise: Noise | None
     """None where no baseline was ever measured."""
     ranked: tuple[Scored, ...]
-    """Ideas with a value, best first; the baseline is not among them."""
+    """Ideas with a value, best first, without the baseline. Where ideas have to be confirmed, those
+    that are stand before the others, whose values were chosen for being good."""
     best_by_epoch: tuple[float | None, ...]
-    """Best value of each epoch alone."""
+    """Best value of each epoch alone, of confirmed ideas where that is asked."""
     ideas: int
     valid: int
     """Ideas with a valid score."""
@@ -34,14 +35,7 @@ class Summary:
     @property
     def best(self) -> Scored | None:
         """The best idea so far whose score rests on the deep audit, and is confirmed if that is asked."""
-        return next(
-            (
-                s
-                for s in self.ranked
-                if s.cuts >= self.deep and len(s.confirmed) >= self.confirmations
-            ),
-            None,
-        )
+        return next((s for s in self.ranked if s.may_win(self.deep, self.confirmations)), None)
 
     @property
     def completion_rate(self) -> float | None:
@@ -61,16 +55,30 @@ def summarize(
     baselines = [s for s in history if s.is_baseline]
     ideas = [s for s in history if not s.is_baseline]
     valued = [(s.value, s) for s in ideas if s.value is not None]
-    valued.sort(key=lambda pair: (pair[0] if minimize else -pair[0], pair[1].idea.idea_id))
+    valued.sort(
+        key=lambda pair: (
+            len(pair[1].confirmed) < confirmations,
+            pair[0] if minimize else -pair[0],
+            pair[1].idea.idea_id,
+        )
+    )
     ranked = tuple(s for _, s in valued)
     own = [s.value for s in baselines if s.value is not None]
     pick = min if minimize else max
     epochs = sorted({s.idea.epoch for s in history})
     best_by_epoch = tuple(
-        pick((v for v, s in valued if s.idea.epoch == epoch), default=None) for epoch in epochs
+        pick(
+            (
+                value
+                for value, s in valued
+                if s.idea.epoch == epoch and len(s.confirmed) >= confirmations
+            ),
+            default=None,
+        )
+        for epoch in epochs
     )
     deep = environment.manifest.audit.deep
-    audited = [s for s in ranked if s.cuts >= deep and len(s.confirmed) >= confirmations]
+    audited = [s for s in ranked if s.may_win(deep, confirmations)]
     winners = (*ranked[:1], *audited[:1])
     kept = [s.run.reused_from or s.run.run_id for s in (*baselines, *winners) if s.run]
     return Summary(

@@ -27,6 +27,8 @@ from launchers.quote import visible
 
 FILE_WIDTH = 160
 """Columns of what is printed where no terminal is."""
+STATE_CHARACTERS = 80
+"""What is longer stands below the table of campaigns."""
 AFTER_BACKFILL = (
     "`varve search {campaign}` completes the epoch that was interrupted; then launch the backfill "
     "again from the epoch after it"
@@ -159,9 +161,16 @@ def _finish(search: Search, console: Console) -> None:
 def list_campaigns(home: Home) -> None:
     """One line per campaign."""
     table = Table("campaign", "environment", "strategy", "epochs done", "state")
+    console, problems = Console(), []
     for name in campaign_names(home.campaigns):
-        table.add_row(*(Text(visible(cell)) for cell in (name, *_standing(home, name))))
-    Console().print(table)
+        *cells, state = _standing(home, name)
+        if len(state) > STATE_CHARACTERS:
+            problems.append(state)
+            state = f"cannot run, see ({len(problems)})"
+        table.add_row(*(Text(visible(cell)) for cell in (name, *cells, state)))
+    console.print(table)
+    for number, problem in enumerate(problems, start=1):
+        console.print(Text(f"({number}) {visible(problem)}"), soft_wrap=True)
 
 
 def _standing(home: Home, name: str) -> tuple[str, ...]:

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cache
+from typing import Any
+
+from pydantic import ValidationError
 
 from assets import evolution, ideas, patches, runs, scores
 from assets.archive import archive_of
@@ -189,22 +192,45 @@ def code_version() -> str:
     return digest.hexdigest()[:16]
 
 
-HARMLESS = ("budget", "epochs", "launcher", "quorum", "sandbox", "providers")
-"""Settings that may change while an attempt is open: what it has paid for stays what was asked for."""
+DECIDES: Mapping[Stage, tuple[str, ...]] = {
+    Stage.EVOLUTION: ("strategy",),
+    Stage.IDEAS: ("strategy", "batch", "ideators", "novelty"),
+    Stage.PATCHES: ("implementer",),
+    Stage.RUNS: ("confirm", "remeasure"),
+    Stage.SCORES: ("strategy", "confirm"),
+}
+"""Settings that decide what an attempt of a stage asks and runs. The others may change while it is
+open: how much at once and how much money, or what another stage does."""
+WHO = ("protocol", "base_url")
+"""Of a provider, what decides who answers."""
 
 
 def _abandon_other_settings(writer: Writer, stage: Stage, epoch: int, config: str) -> None:
     """An attempt that was begun under other settings is not gone on with: it would mix them."""
     begun = writer.log.open(epoch, stage)
-    if begun is not None and _decisive(begun.config or "{}") != _decisive(config):
-        writer.abandon(begun, "the campaign's settings have changed since it was opened")
+    if begun is None:
+        return
+    then, now = _decisive(stage, begun.config or "{}"), _decisive(stage, config)
+    changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
+    if changed:
+        what = ", ".join(changed)
+        writer.abandon(begun, f"the campaign's settings have changed since it was opened: {what}")
 
 
-def _decisive(config: str) -> object:
-    """What of a configuration decides what is asked and run."""
-    found = json.loads(config)
-    settings = found.get("settings", {})
-    return found | {"settings": {k: v for k, v in settings.items() if k not in HARMLESS}}
+def _decisive(stage: Stage, config: str) -> dict[str, Any]:
+    """What of a configuration decides what the stage asks and runs; as this version reads it."""
+    found: dict[str, Any] = json.loads(config)
+    try:
+        settings = CampaignSettings.model_validate(found.get("settings", {}))
+    except ValidationError:  # of a version with other keys
+        return found
+    told = settings.model_dump(include={"seed", *DECIDES[stage]})
+    asked = {role.model for role in (*settings.ideators, settings.implementer)}
+    providers = settings.all_providers
+    told["providers"] = {
+        name: [getattr(providers[name], key) for key in WHO] for name in asked & providers.keys()
+    }
+    return told | {"identity": found.get("identity")}
 
 
 def _release(context: Context, summary: Summary) -> None:

@@ -70,10 +70,19 @@ def score_id(*, run_id: str, evaluator: str) -> str:
 
 
 def completion_id(
-    *, campaign: str, epoch: int, stage: str, n: int, role: str, ordinal: int, revision: int
+    *,
+    campaign: str,
+    epoch: int,
+    stage: str,
+    n: int,
+    role: str,
+    ordinal: int,
+    revision: int,
+    repeat: int = 0,
 ) -> str:
-    """Id of a model call: its place in the campaign, which is also the key of a replay."""
-    return content_id(campaign, epoch, stage, n, role, ordinal, revision)
+    """Id of a model call: its place in the campaign, and how often it was asked there in vain."""
+    place = (campaign, epoch, stage, n, role, ordinal, revision)
+    return content_id(*place, *((repeat,) if repeat else ()))
 
 
 def selection_id(

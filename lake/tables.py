@@ -307,6 +307,8 @@ class Completion(Row):
     """What the request begins with, the same in all calls of the stage and the role."""
     request: str
     """JSON of all that was asked but for the prefix."""
+    options: str | None = None
+    """JSON of how it was asked: address, protocol, options of sampling."""
     response: str | None = None
     thinking: str | None = None
     finish_reason: str
@@ -351,6 +353,9 @@ class RunEvent(Row):
     kind: RunEventKind
     detail: str | None = None
     """JSON or a sentence."""
+    gpu_hours: float | None = None
+    """Of a job that ended, whatever came of it; None where it is not its end, or nothing was run."""
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,16 +26,22 @@ WITH scored AS (
         any_value(s.metric) AS metric,
         avg(s.value) FILTER (screening) AS screened,
         count(s.value) FILTER (NOT screening) AS confirmed,
-        CASE WHEN screened IS NULL OR confirmed = 0 THEN screened
+        count(*) FILTER (NOT screening AND s.value IS NULL AND s.blame <> 'infrastructure')
+            AS unconfirmed,
+        CASE WHEN unconfirmed > 0 THEN NULL
+            WHEN screened IS NULL OR confirmed = 0 THEN screened
             ELSE avg(s.value) FILTER (NOT screening) END AS value,
         CASE WHEN confirmed = 0 THEN stddev_samp(s.value)
             ELSE stddev_samp(s.value) FILTER (NOT screening) END AS value_sd,
-        CASE WHEN screened IS NULL OR confirmed = 0 THEN avg(s.reward) FILTER (screening)
+        CASE WHEN unconfirmed > 0 THEN NULL
+            WHEN screened IS NULL OR confirmed = 0 THEN avg(s.reward) FILTER (screening)
             ELSE avg(s.reward) FILTER (NOT screening) END AS reward,
         count(s.value) AS valid,
         count(*) AS scored,
-        CASE WHEN screened IS NULL THEN min(s.blame) FILTER (screening) END AS blame,
-        CASE WHEN screened IS NULL THEN min(s.reason) FILTER (screening) END AS reason,
+        CASE WHEN screened IS NULL THEN min(s.blame) FILTER (screening)
+            WHEN unconfirmed > 0 THEN min(s.blame) FILTER (NOT screening) END AS blame,
+        CASE WHEN screened IS NULL THEN min(s.reason) FILTER (screening)
+            WHEN unconfirmed > 0 THEN min(s.reason) FILTER (NOT screening) END AS reason,
         arg_min(r.run_id, r.seed) FILTER (screening) AS run_id,
         CAST(min(s.measures['cuts']) FILTER (screening) AS BIGINT) AS cuts,
         string_agg(DISTINCT r.sandbox_level, ', ' ORDER BY r.sandbox_level) AS sandbox_level,
@@ -49,7 +55,9 @@ WITH scored AS (
     JOIN patches p USING (campaign, epoch, patch_id)
     GROUP BY campaign, epoch, p.idea_id
 ), unpatched AS (
-    SELECT campaign, epoch, idea_id, any_value(blame) AS blame, any_value(reason) AS reason
+    SELECT campaign, epoch, idea_id,
+        arg_max(blame, 1000 * revision - ordinal) AS blame,
+        arg_max(reason, 1000 * revision - ordinal) AS reason
     FROM patches
     GROUP BY campaign, epoch, idea_id
     HAVING bool_and(status = 'failed')

@@ -13,8 +13,8 @@ from assets.models.proposals import (
     TEXT_CHARACTERS,
     TITLE_CHARACTERS,
     read_ideas,
-    without_thinking,
 )
+from assets.thoughts import without_thoughts
 
 A = {"title": "Twice the rate", "text": "Set RATE to 2 in train.py.", "parents": ["e0i12"]}
 B = {"title": "No pause", "text": "Remove the pause.\nIt only waits.", "parents": []}
@@ -205,10 +205,10 @@ def test_an_answer_that_is_far_too_long_is_refused():
 
 
 def test_thinking_is_what_stands_before_the_answer():
-    assert without_thinking("<think>a</think>b") == "b"
-    assert without_thinking("\n<Thinking>a\n</think> c</THINKING>\nb") == "\nb"
-    assert without_thinking("a </think> b") == "a </think> b"
-    assert without_thinking("b <think>a</think>") == "b <think>a</think>"
+    assert without_thoughts("<think>a</think>b") == "b"
+    assert without_thoughts("\n<Thinking>a\n</think> c</THINKING>\nb") == "\nb"
+    assert without_thoughts("a </think> b") == "a </think> b"
+    assert without_thoughts("b <think>a</think>") == "b <think>a</think>"
 
 
 # --------------------------------------------------------------------------------------- parents

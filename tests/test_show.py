@@ -275,7 +275,7 @@ def test_answers_that_were_not_looked_at_and_repairs_are_told():
 def test_a_rejected_idea_says_what_it_is_too_like():
     row = replace(idea("x"), status=IdeaStatus.REJECTED, reason="too like idea 0123")
     lines = list(tell(replace(story(row, patch("x")), patches=[]), diff=False))
-    assert "  rejected, so that nothing was spent on it: too like idea 0123" in lines
+    assert "  rejected, so that no patch was paid for it: too like idea 0123" in lines
     assert not any("no patch yet" in line for line in lines)
 
 

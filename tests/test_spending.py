@@ -2,14 +2,14 @@
 
 import pytest
 from conftest import PROJECT
-from rows import KEYS, run
+from rows import KEYS
 
 from assets.environment import read_environment
 from assets.errors import BudgetReached
 from assets.settings import Budget
 from assets.spending import Spending, gpu_hours, gpus
 from lake import Cost, Lake, costs
-from lake.tables import Completion, Stage
+from lake.tables import Completion, RunEvent, RunEventKind, Stage
 
 
 def spent(budget: Budget, *usd: float, epoch: int = 0, hours: float = 0.0) -> Spending:
@@ -65,7 +65,13 @@ def test_costs_are_summed_by_epoch_without_what_was_taken_over(tmp_path):
     assert costs(lake, campaign) == {}
     calls = [(0, 0.25, epoch), (1, None, epoch), (2, 0.5, epoch), (3, 2.0, epoch + 1)]
     lake.append([completion(number, usd, epoch=at) for number, usd, at in calls])
-    lake.append([run("a", gpu_hours=2.0), run("b", gpu_hours=2.0, reused_from="r-a")])
+    ended = {"stage": Stage.RUNS, "run_key": "k", "ordinal": 0, "kind": RunEventKind.FINISHED}
+    lake.append(
+        [
+            RunEvent(**KEYS, **ended, event_id="a", run_id="r-a", gpu_hours=2.0),
+            RunEvent(**KEYS, **ended, event_id="b", run_id="r-b", gpu_hours=None),
+        ]
+    )
     assert costs(lake, campaign) == {
         epoch: Cost(usd=0.75, gpu_hours=2.0),
         epoch + 1: Cost(usd=2.0, gpu_hours=0.0),

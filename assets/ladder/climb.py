@@ -15,11 +15,12 @@ from assets.environment import Environment
 from assets.errors import PatchError
 from assets.ladder.blocks import OPEN, Block, read_blocks
 from assets.ladder.change import changed_by_block, changed_by_hunks, made_by_hunks
-from assets.ladder.fences import Stretch, stretches, without_thoughts
+from assets.ladder.fences import Stretch, stretches
 from assets.ladder.sections import Section, begins_diff, is_diff, read_sections
 from assets.ladder.source import Source, read_source
 from assets.ladder.whole import whole_file
 from assets.paths import check_path
+from assets.thoughts import without_thoughts
 from assets.validator import check_diff
 
 DIFF_LANGUAGES = {"diff", "patch", "udiff"}

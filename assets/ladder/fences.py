@@ -8,16 +8,6 @@ from assets.ladder.labels import fence_label, label_of
 
 FENCE = re.compile(r"(?P<blanks> {0,3})(?P<ticks>`{3,}|~{3,})[ \t]*(?P<info>[^`]*)")
 COMMENT = re.compile(r"(?:#|//|<!--|;)\s*(?P<words>\S.*?)(?:\s*-->)?")
-THOUGHT = re.compile(
-    r"\s*<(?P<tag>think|thinking|thought|reasoning|scratchpad|analysis)>.*?</(?P=tag)>",
-    re.DOTALL | re.IGNORECASE,
-)
-THOUGHT_OPEN = re.compile(
-    r"\s*<(?:think|thinking|thought|reasoning|scratchpad|analysis)>", re.IGNORECASE
-)
-THOUGHT_END = re.compile(
-    r"^</(?:think|thinking|thought|reasoning)>[ \t]*$", re.MULTILINE | re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +21,6 @@ class Stretch:
     """The path that is written beside the fence."""
     closed: bool = True
     """The fence ends; where it does not, the answer is cut off."""
-
-
-def without_thoughts(answer: str) -> str:
-    """What follows the thoughts that an answer begins with; all of it where it has none."""
-    at = 0
-    while begun := THOUGHT.match(answer, at):
-        at = begun.end()
-    if THOUGHT_OPEN.match(answer, at):
-        return ""
-    ended = THOUGHT_END.search(answer, at)
-    return answer[ended.end() if ended else at :]
 
 
 def stretches(lines: Sequence[str]) -> Iterator[Stretch]:

@@ -181,6 +181,8 @@ class Call:
     prefix: str | None
     """What all calls of a campaign begin with, word for word: the environment and its code."""
     send: Callable[[Place], Awaitable[Answer]]
+    options: str | None = None
+    """JSON of how it is asked: address, protocol, options of sampling; never a key."""
 
 
 class AnswerError(VarveError):
@@ -221,6 +223,10 @@ class Model(Protocol):
 
     def implement(self, request: PatchRequest) -> Call:
         """Ask for a patch as SEARCH/REPLACE blocks, one unified diff, or whole files."""
+        ...
+
+    def halt(self) -> None:
+        """Begin no new try: calls that wait for one end with Interrupted, those in the air go on."""
         ...
 
     async def close(self) -> None:

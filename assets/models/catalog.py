@@ -14,7 +14,16 @@ from pathlib import Path
 
 from assets.errors import CampaignError
 from assets.home import PROJECT
-from assets.models import Answer, Call, Draft, IdeaRequest, KnownIdea, PatchRequest, Place
+from assets.models import (
+    Answer,
+    AnswerError,
+    Call,
+    Draft,
+    IdeaRequest,
+    KnownIdea,
+    PatchRequest,
+    Place,
+)
 from lake.tables import IdeaKind
 
 FOLDER = Path(__file__).parent / "catalog"
@@ -59,6 +68,9 @@ class Catalog:
         """Write the idea's edits down as SEARCH/REPLACE blocks, in catalog order."""
         return self._call(request, lambda: self._written(request))
 
+    def halt(self) -> None:
+        """Nothing waits."""
+
     async def close(self) -> None:
         """Nothing: it is a file."""
 
@@ -88,9 +100,12 @@ class Catalog:
 
     def drafts(self, response: str) -> tuple[Draft, ...]:
         """Write the drawn edits out as ideas."""
-        return tuple(
-            self._draft(tuple(d["edits"]), tuple(d["parents"])) for d in json.loads(response)
-        )
+        try:
+            return tuple(
+                self._draft(tuple(d["edits"]), tuple(d["parents"])) for d in json.loads(response)
+            )
+        except (ValueError, TypeError, KeyError) as error:
+            raise AnswerError(f"this is no answer of {self.name}: {error!r}") from error
 
     def _draw(
         self, request: IdeaRequest, rng: random.Random, taken: set[Names | None]

@@ -6,10 +6,12 @@ that `Answer.cost_usd` is that of the last try alone, and `Answer.tries` says ho
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from assets.errors import Interrupted
 from assets.models import Answer, Finish, ProviderError
 from assets.models.connection import Connection
 from assets.models.draft import Reply
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 FAILED_CALLS = 8
 """In a row without an answer: an outage, or settings that no call gets through with."""
 KEPT = "; nothing is lost"
+HALTED = "stopped on your word while a call waited for its next try; search again to go on"
 
 
 @dataclass(slots=True)
@@ -49,6 +52,7 @@ class Client:
         where = f"{connection.name} at {connection.address}"
         self._breaker = Breaker(where, limit=FAILED_CALLS)
         self._takes_schemas = True
+        self._halted = asyncio.Event()
         self._secret: Secret | None = None
         self._dialect: Dialect | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -64,10 +68,13 @@ class Client:
         answer = self._answer(outcome, tried)
         if answer.finish is Finish.ERROR:
             self._breaker.failed(answer.reason or "")
-            self._breaker.check()
         else:
             self._breaker.succeeded()
         return answer
+
+    def halt(self) -> None:
+        """Begin no new try; called in the event loop."""
+        self._halted.set()
 
     async def close(self) -> None:
         """End its connections and forget its failures; a later call would open new ones."""
@@ -107,7 +114,10 @@ class Client:
         """Without a slot, so that other calls go on."""
         if fault.busy and fault.wait_seconds is not None:
             self._limiter.pause(self._connection.model, fault.wait_seconds)
-        await asyncio.sleep(self._backoff.wait(failed, fault.wait_seconds))
+        seconds = self._backoff.wait(failed, fault.wait_seconds)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._halted.wait(), seconds)
+            raise Interrupted(HALTED)
 
     def _opened(self) -> "Dialect":
         loop = asyncio.get_running_loop()

@@ -180,7 +180,7 @@ def _check_address(address: str) -> None:
     if {"@", "?", "#"} & set(address):
         raise ValueError(
             "base_url: found a user, a password, a query or a fragment in it, expected none: keys "
-            "belong in the environment, in the variable that key_variable names"
+            "belong in the environment, in the variable that `key` of the provider names"
         )
     parts = urlsplit(address)
     if parts.scheme not in {"http", "https"} or not parts.hostname:

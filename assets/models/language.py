@@ -12,11 +12,21 @@ from assets.prompts import ideator_prompt, implementer_prompt
 class LanguageModel:
     """Proposes and implements by asking one model of one provider."""
 
-    def __init__(self, provider: Provider, *, name: str, at_once: int = 1) -> None:
-        """Takes who is asked, what the model is called in `Answer.model`, and how much at once."""
+    def __init__(
+        self, provider: Provider, *, name: str, at_once: int = 1, options: str | None = None
+    ) -> None:
+        """Stands for one model.
+
+        Args:
+            provider: who is asked.
+            name: what the model is called in `Answer.model`.
+            at_once: most calls that it is asked at the same time.
+            options: JSON of how it is asked, kept with each call.
+        """
         self.provider = provider
         self.name = name
         self.at_once = at_once
+        self.options = options
 
     def propose(self, request: IdeaRequest) -> Call:
         """Ask for ideas; an answer may still hold more or fewer than `request.count`."""
@@ -38,7 +48,11 @@ class LanguageModel:
         async def send(place: Place) -> Answer:
             return await self.provider.send(prompt, key=place.key)
 
-        return Call(request=prompt.as_json(), prefix=prompt.prefix, send=send)
+        return Call(request=prompt.as_json(), prefix=prompt.prefix, send=send, options=self.options)
+
+    def halt(self) -> None:
+        """Begin no new try."""
+        self.provider.halt()
 
     async def close(self) -> None:
         """End the provider's connections."""

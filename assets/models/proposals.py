@@ -23,6 +23,7 @@ from assets.models.answer_forms import (
     markdown_sections,
     tagged_sections,
 )
+from assets.thoughts import without_thoughts
 from launchers.quote import shortened, visible_line
 
 MOST_CHARACTERS = 1 << 20
@@ -36,8 +37,6 @@ FORMS: tuple[Callable[[str], list[Section]], ...] = (
     tagged_sections,
     markdown_sections,
 )
-THINKING = re.compile(r"\s*<(think|thinking|reasoning)>", re.IGNORECASE)
-THOUGHT = re.compile(r"^[ \t]*</(?:think|thinking|reasoning)>", re.IGNORECASE | re.MULTILINE)
 SENTENCE = re.compile(r"(?<=[.!?;])\s")
 LABEL = re.compile(r"\be[0-9]{1,4}i[0-9]{1,5}\b")
 """What a prompt calls an idea: `KnownIdea.label`."""
@@ -57,26 +56,12 @@ def read_ideas(answer: str) -> tuple[Draft, ...]:
         raise AnswerError(
             f"the answer has {len(answer)} characters; expected at most {MOST_CHARACTERS}"
         )
-    said = _storable(without_thinking(answer))
+    said = _storable(without_thoughts(answer))
     for form in FORMS:
         drafts = _different(_draft(section) for section in form(said))
         if drafts:
             return drafts
     raise AnswerError(f"no idea can be read: {_found(answer, said)}; {EXPECTED}")
-
-
-def without_thinking(answer: str) -> str:
-    """The answer behind thoughts that a model wrote into it; nothing where they do not end.
-
-    Thoughts stand at the beginning. Tags further on belong to an idea, unless a closing one begins
-    a line: some servers leave its opening to the prompt.
-    """
-    opened = THINKING.match(answer)
-    if opened is None:
-        thought = THOUGHT.search(answer)
-        return answer[thought.end() :] if thought else answer
-    closing = re.compile(f"</{opened[1]}>", re.IGNORECASE).search(answer, opened.end())
-    return answer[closing.end() :] if closing else ""
 
 
 def _storable(text: str) -> str:

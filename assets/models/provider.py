@@ -57,6 +57,10 @@ class Provider(Protocol):
         """
         ...
 
+    def halt(self) -> None:
+        """Begin no new try: calls that wait for one end with Interrupted, those in the air go on."""
+        ...
+
     async def close(self) -> None:
         """End its connections."""
         ...

@@ -62,6 +62,9 @@ class Recorded:
         """As the inner model reads them."""
         return self.inner.drafts(response)
 
+    def halt(self) -> None:
+        """Nothing waits."""
+
     async def close(self) -> None:
         """Nothing is open."""
 
@@ -93,7 +96,7 @@ def answer_of(completion: Completion, call: Call) -> Answer:
         model=completion.model,
         response=completion.response or "",
         finish=Finish(completion.finish_reason),
-        reason=completion.reason if same else DIFFERS,
+        reason="; ".join(filter(None, [completion.reason, None if same else DIFFERS])) or None,
         thinking=completion.thinking,
         usage=Usage(
             input_tokens=completion.input_tokens,

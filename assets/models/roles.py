@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from assets.errors import CampaignError
 from assets.models import Model
 from assets.models.catalog import read_catalog
 from assets.models.connection import Connection, connect
@@ -70,6 +71,8 @@ class _Maker:
     archive: Archive
     limiters: dict[str, Limiter] = field(default_factory=dict)
     """One per provider, for all roles."""
+    repeated: tuple[str, ...] = ()
+    """Campaigns whose recordings led here."""
 
     def model(self, role: Role, *, catalog: str | None = None) -> Model:
         """The model of a role; `catalog` is the file of a catalog that names none."""
@@ -86,13 +89,42 @@ class _Maker:
             Limiter(concurrency=provider.concurrency, calls_per_minute=provider.calls_per_minute),
         )
         client = connect(connection, limiter, backoff=Backoff(first_seconds=provider.wait_seconds))
-        return LanguageModel(client, name=connection.name, at_once=provider.concurrency)
+        # twice as many: a call that waits for its next try lets another one go
+        return LanguageModel(
+            client,
+            name=connection.name,
+            at_once=2 * provider.concurrency,
+            options=connection.model_dump_json(exclude={"price", "timeout_seconds", "tries"}),
+        )
 
     def _recorded(self, role: Role) -> Recorded:
         source = role.name or ""
+        if source in self.repeated:
+            raise CampaignError(
+                f"model recorded: {source!r} is itself recorded from {source!r}; expected the name "
+                "of a campaign whose models were asked"
+            )
         settings = self.archive.settings(source)
-        maker = _Maker(settings=settings, environment=self.environment, archive=self.archive)
-        acted = settings.implementer if role is self.settings.implementer else settings.ideators[0]
+        maker = _Maker(
+            settings=settings,
+            environment=self.environment,
+            archive=self.archive,
+            repeated=(*self.repeated, source),
+        )
+        acted = self._recorded_as(role, settings)
         first = settings.ideators[0]
         catalog = first.name if first.model == CATALOG else None
         return Recorded(maker.model(acted, catalog=catalog), lambda: self.archive.recording(source))
+
+    def _recorded_as(self, role: Role, recorded: CampaignSettings) -> Role:
+        """The role of the recorded campaign that a role stands for: the one in the same place."""
+        if role is self.settings.implementer:
+            return recorded.implementer
+        wanted, own = len(recorded.ideators), len(self.settings.ideators)
+        if wanted != own:
+            raise CampaignError(
+                f"ideators: found {own}, expected {wanted} with model recorded and the weights of "
+                f"{role.name!r}, which was recorded with {wanted}"
+            )
+        place = next(n for n, each in enumerate(self.settings.ideators) if each is role)
+        return recorded.ideators[place]

@@ -16,7 +16,7 @@ PLACEHOLDER = "none"
 """Sent where no key is needed; without it the SDKs would take their vendor's key instead."""
 UNMISTAKABLE = 12
 """Characters of a key that no answer holds by chance; `EMPTY` is a key of many local servers."""
-MASKED = re.compile(r"[^\s\"']*\*{3,}[^\s\"']*")
+MASKED = re.compile(r"(?<![^\s\"'])[^\s\"'*]*(?:\*{1,2}[^\s\"'*]+)*\*{3,}[^\s\"']*")
 """What providers show of a wrong key: its ends around stars."""
 
 

@@ -1,8 +1,8 @@
 """Confirmation: the best of an epoch run again, with seeds that were drawn after their patches.
 
 Among many ideas some are good by the luck of their seed, and a patch may hold a constant that fits
-one. The seed of a confirmation follows from the patch's id, which nobody knows before the patch is
-written. The mean of the confirmations counts then, without the value that chose them.
+one. The seed of a confirmation follows from the patched tree, which nobody knows before the patch
+is written. The mean of the confirmations counts then, without the value that chose them.
 """
 
 import json
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from assets.judging import ComputeRule, judge
 from assets.runs.plan import Job, job_of
 from assets.stage import Context
+from lake.ids import content_id
 from lake.tables import IdeaKind, Run, RunPurpose
 
 
@@ -32,11 +33,16 @@ def plan_confirmations(context: Context, jobs: Sequence[Job], runs: Sequence[Run
             job.idea,
             job.patch,
             ordinal=len(jobs) + ordinal,
-            seed=context.seed("confirm", job.patch.patch_id, number),
+            seed=confirmation_seed(context.settings.seed, job.patch.tree or "", number),
             purpose=RunPurpose.CONFIRMATION,
         )
         for ordinal, (job, number) in enumerate(wanted)
     ]
+
+
+def confirmation_seed(campaign_seed: int, tree: str, number: int) -> int:
+    """A seed that follows from the patched tree, so that a rerun takes the same runs over."""
+    return int(content_id("confirm", campaign_seed, tree, number), 16) % 2**31
 
 
 def best_jobs(context: Context, jobs: Sequence[Job], runs: Sequence[Run]) -> list[Job]:
@@ -53,7 +59,7 @@ def best_jobs(context: Context, jobs: Sequence[Job], runs: Sequence[Run]) -> lis
     if bar is None:
         return []
     ranked = sorted(
-        (sign * value, job.run_id, job)
+        (sign * value, job.ordinal, job)
         for job in jobs
         if (value := values[job.run_id]) is not None and not _is_baseline(job)
     )

@@ -81,9 +81,7 @@ class Dispatch:
         for job in jobs:
             result = self._facts.result(job)
             if result is not None and not self._is_weak(result):
-                taken_from = self._facts.source(job)
-                self._keep(job, taken_from or job.run_id, result)
-                self._count_cost(result if taken_from is None else {})
+                self._keep(job, self._facts.source(job) or job.run_id, result)
             elif job.run_key in finished:
                 source = finished[job.run_key]
                 self.outcomes[job.run_id] = Outcome(run=source, reused_from=source.run_id)
@@ -145,8 +143,11 @@ class Dispatch:
             return False
         return self.context.stop.level is StopLevel.GO
 
-    def _count_cost(self, result: Mapping[str, Any]) -> None:
-        self.context.spending.count(gpu_hours=gpu_hours(result, self.context.profile))
+    def _hours(self, job: Job, run_id: str, result: Mapping[str, Any]) -> float | None:
+        """GPU-hours of a job that ended, where it is this attempt's own; they are spent from here on."""
+        hours = gpu_hours(result, self.context.profile) if run_id == job.run_id else None
+        self.context.spending.count(gpu_hours=hours)
+        return hours
 
     def _start(self, job: Job) -> None:
         launcher = self.context.launcher
@@ -170,17 +171,18 @@ class Dispatch:
             ended += 1
             del self._live[run_id]
             result = state.result or LOST
-            self._count_cost(result if run_id == job.run_id else {})
             if self._is_weak(result):
-                self._measure_again(job, run_id)
+                self._measure_again(job, run_id, result)
             else:
                 self._end(job, run_id, result)
         return ended
 
-    def _measure_again(self, job: Job, run_id: str) -> None:
+    def _measure_again(self, job: Job, run_id: str, result: Mapping[str, Any]) -> None:
         """Puts a job back whose result came from behind too weak a wall; no fault of the machine."""
         if run_id == job.run_id:
-            self._facts.record(job, RunEventKind.LOST, WEAK)
+            self._facts.record(
+                job, RunEventKind.LOST, WEAK, gpu_hours=self._hours(job, run_id, result)
+            )
         else:
             self._refused.add(run_id)
         self._waiting.extendleft([*reversed(self._following.pop(job.run_key, [])), job])
@@ -199,10 +201,12 @@ class Dispatch:
             self._refused.add(run_id)
             self._waiting.appendleft(job)
         elif says_nothing(result) and self._cancelled:
-            self._facts.record(job, RunEventKind.CANCELLED)
+            hours = self._hours(job, run_id, result)
+            self._facts.record(job, RunEventKind.CANCELLED, gpu_hours=hours)
         elif says_nothing(result) and self._may_restart(job, result):
             self._restarts[job.run_id] += 1
-            self._facts.record(job, RunEventKind.LOST, result["reason"])
+            hours = self._hours(job, run_id, result)
+            self._facts.record(job, RunEventKind.LOST, result["reason"], gpu_hours=hours)
             self._waiting.append(job)
         else:
             for each in [job, *followers] if shared else [job]:
@@ -238,7 +242,8 @@ class Dispatch:
         """Record how the job ended, then count it."""
         source = None if run_id == job.run_id else run_id
         kind = RunEventKind(result["status"])
-        self._facts.record(job, kind, json.dumps({"source": source, "result": result}))
+        told = json.dumps({"source": source, "result": result})
+        self._facts.record(job, kind, told, gpu_hours=self._hours(job, run_id, result))
         self._keep(job, run_id, result)
 
     def _keep(self, job: Job, run_id: str, result: Mapping[str, Any]) -> None:

@@ -43,8 +43,15 @@ class Facts:
         source: str | None = self._ends[job.run_id]["source"]
         return source
 
-    def record(self, job: Job, kind: RunEventKind, detail: str | None = None) -> None:
-        """Write down that something happened, durably."""
+    def record(
+        self,
+        job: Job,
+        kind: RunEventKind,
+        detail: str | None = None,
+        *,
+        gpu_hours: float | None = None,
+    ) -> None:
+        """Write down that something happened, durably; GPU-hours where a job of its own ended."""
         context = self._context
         repeat = self._count[job.run_id, kind]
         self._count[job.run_id, kind] += 1
@@ -63,5 +70,6 @@ class Facts:
                 ordinal=job.ordinal,
                 kind=kind,
                 detail=detail,
+                gpu_hours=gpu_hours,
             )
         )

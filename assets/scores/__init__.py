@@ -58,13 +58,8 @@ def _audited(context: Context, rows: Sequence[Score]) -> list[Score]:
     own = {run.run_id for run in _own_baselines(context)}
     baselines += [row.value for row in rows if row.value is not None and row.run_id in own]
     deep = context.environment.manifest.audit.deep
-    audited = [
-        s
-        for s in before
-        if not s.is_baseline
-        and s.cuts >= deep
-        and len(s.confirmed) >= context.settings.confirm.needed
-    ]
+    needed = context.settings.confirm.needed
+    audited = [s for s in before if not s.is_baseline and s.may_win(deep, needed)]
     earlier = [s.value for s in audited if s.value is not None]
     changed = audit(
         context,

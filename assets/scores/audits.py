@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assets.diffs import apply_diff
+from assets.ends import record_end
 from assets.errors import Interrupted, MachineError
 from assets.job_spec import job_spec
 from assets.monitor import JobsProgress, StopLevel
@@ -125,6 +126,7 @@ class Audits:
         self._waiting: list[Candidate] = []
         self._live: dict[str, Candidate] = {}
         """By the run_id of the job that scores again."""
+        self._specs: dict[str, JobSpec] = {}
         self._tries: Counter[str] = Counter()
         self._cancelled = False
 
@@ -165,9 +167,11 @@ class Audits:
         elif spec is None:
             self.done[one.run.run_id] = _not_audited(score, "the outputs of its run are gone")
         else:
+            self.context.spending.check()
             files = apply_diff(self.context.environment.files, one.patch.diff)
             self.context.launcher.submit(spec, files)
             self._live[spec.run_id] = one
+            self._specs[spec.run_id] = spec
 
     def _collect(self) -> int:
         moved = 0
@@ -178,6 +182,8 @@ class Audits:
             moved += 1
             del self._live[job]
             result = state.result or LOST
+            if state.result is not None:
+                record_end(self.context, self._specs[job], state.result)
             if says_nothing(result):
                 self._try_again(job, one, result)
             elif not at_least(result["sandbox_level"], self.context.sandbox_level):

@@ -39,6 +39,11 @@ NESTED = {
         ("train.py", "    best = max(range(pivot, width), key=lambda row: abs(system[row][pivot]))\n    system[pivot], system[best] = system[best], system[pivot]\n", ""),
         ("model/features.py", "    values = [1.0]\n    values += x\n", "    values = [1.0, *x]\n"),
     ),
+    "tags-of-thinking-in-the-code": (
+        ("train.py", "RIDGE = 30.0", "RIDGE = 3.0"),
+        ("train.py", "time.sleep(PAUSE_SECONDS)\n", 'PROMPT = """\n<think>\nhow\n</think>\n"""\ntime.sleep(PAUSE_SECONDS)\n'),
+        ("model/features.py", "POWERS: tuple[int, ...] = ()", "POWERS: tuple[int, ...] = (2,)"),
+    ),
     "skip-empty-rows": (
         ("train.py", "        if row != pivot:\n", "        if row == pivot:\n            continue\n        if system[row][pivot]:\n"),
     ),

@@ -1,0 +1,34 @@
+"""What a model thought before its answer, where it stands in the same text.
+
+Thoughts stand at the beginning. Tags further on belong to the answer: code and ideas may be about
+them.
+"""
+
+import re
+
+TAGS = "think|thinking|thought|reasoning|scratchpad|analysis"
+OPENED = re.compile(rf"\s*<({TAGS})>", re.IGNORECASE)
+ANY_OPENED = re.compile(rf"<(?:{TAGS})>", re.IGNORECASE)
+CLOSED = re.compile(rf"^[ \t]*</(?:{TAGS})>", re.IGNORECASE | re.MULTILINE)
+BEGUN = re.compile(r"^(?:```|~~~|<{5,9} |diff --git |--- |@@ )", re.MULTILINE)
+"""Where a patch has begun; thoughts are over by then."""
+
+
+def without_thoughts(answer: str) -> str:
+    """What follows the thoughts; all of the text where it has none, nothing where they do not end.
+
+    Some servers leave the opening tag to the prompt: a closing one at the beginning of a line, with
+    none opened and no patch begun before it, ends the thoughts too.
+    """
+    at = 0
+    while opened := OPENED.match(answer, at):
+        closing = re.compile(f"</{opened[1]}>", re.IGNORECASE).search(answer, opened.end())
+        if closing is None:
+            return ""
+        at = closing.end()
+    closed = None if at else CLOSED.search(answer)
+    if closed is None:
+        return answer[at:]
+    before = answer[: closed.start()]
+    inside = ANY_OPENED.search(before) or BEGUN.search(before)
+    return answer if inside else answer[closed.end() :]
