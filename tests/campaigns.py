@@ -31,7 +31,7 @@ def search_all(home: Home, name: str = "small", *, hooks: Hooks | None = None) -
 
 def materialize(home: Home, epoch: int, stages: Iterable[Stage], name: str = "small") -> None:
     """These stages of one epoch, again or for the first time."""
-    with open_search(home, name, Hooks(), doing="test") as search:
+    with open_search(home, name, Hooks(sandbox="none"), doing="test") as search:
         search.materialize(Work(epoch=epoch, stages=tuple(stages)))
 
 

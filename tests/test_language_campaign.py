@@ -1,18 +1,19 @@
 """Campaigns whose ideas and patches come from a model server over HTTP, through the real SDKs."""
 
-import dataclasses
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import yaml
-from campaigns import PressedAfter, opened, rows, search_all
+from campaigns import PressedAfter, materialize, opened, rows, search_all
 from conftest import PROJECT, VARVE, child_environment, write_campaign
 
 from assets.diffs import apply_diff
@@ -21,7 +22,7 @@ from assets.errors import Interrupted, VarveError
 from assets.home import Home
 from assets.models import ProviderError
 from assets.monitor import Hooks, Stop
-from lake import Lake, query
+from lake import Journal, Lake, StorageError, query
 from lake.tables import (
     Blame,
     Completion,
@@ -36,8 +37,8 @@ from lake.tables import (
     Stage,
 )
 from launchers.tree import tree_hash
-from tests.model_server import ModelServer
-from tests.scripted_model import ScriptedModel
+from tests.model_server import Behaviour, ModelServer
+from tests.scripted_model import VALUE, ScriptedModel
 
 KEY, VARIABLE = "sk-varve-test-0123456789", "VARVE_TEST_KEY"
 PROTOCOLS = ("anthropic", "openai", "openai_chat")
@@ -128,7 +129,7 @@ def test_ideas_that_say_the_same_again_are_rejected_before_a_patch_is_paid(home)
     def same(request):
         behaviour = ScriptedModel()(request)
         if request.messages[0][1].count("Give exactly"):
-            behaviour = dataclasses.replace(
+            behaviour = replace(
                 behaviour,
                 text=json.dumps(
                     {
@@ -188,8 +189,8 @@ def test_no_key_reaches_the_lake_also_where_a_server_sends_it_back(home):
         behaviour = ScriptedModel()(request)
         sent = " ".join(f"{name}: {value}" for name, value in request.headers.items())
         if request.ordinal % 3 == 0:
-            return dataclasses.replace(behaviour, status=400, message=f"bad request: {sent}")
-        return dataclasses.replace(behaviour, thinking=sent)
+            return replace(behaviour, status=400, message=f"bad request: {sent}")
+        return replace(behaviour, thinking=sent)
 
     with ModelServer(echo) as server:
         write_asking(home, server, epochs=1)
@@ -258,6 +259,86 @@ def test_ctrl_c_waits_for_the_answers_on_their_way_and_the_search_goes_on(home):
         assert server.paid == len(rows(home, Completion)) == len(server.requests)
 
 
+def test_a_search_whose_server_is_gone_stays_open_and_asks_again_when_it_is_back(home):
+    model, dead = ScriptedModel(), Behaviour(status=500)
+    with ModelServer(lambda request: dead) as server:
+        write_asking(home, server, epochs=1, provider={"tries": 1})
+        with pytest.raises(VarveError, match=r"no answer came: .*what was not is asked again"):
+            run_all(home)
+        server.behave = lambda request: dead if VALUE.search(request.text) else model(request)
+        with pytest.raises(VarveError, match="no answer"):
+            run_all(home)
+        errors = [c for c in rows(home, Completion) if c.finish_reason == "error"]
+        assert errors
+        assert all(c.blame is Blame.INFRASTRUCTURE for c in errors)
+        assert all("status 500" in c.reason for c in errors)
+        server.behave = model
+        run_all(home)
+        asked = " ".join(request.text for request in server.requests)
+    assert len([i for i in rows(home, Idea) if i.kind is not IdeaKind.BASELINE]) == 4
+    assert sum(p.status is PatchStatus.APPLIED for p in rows(home, Patch)) == 5
+    assert "status 500" not in asked, "no model was told of it as of its own answer"
+
+
+def test_a_disk_that_is_full_ends_the_paying(home, monkeypatch):
+    real, kept = Journal.append, []
+
+    def full(self, *facts):
+        kept.extend(f for f in facts if isinstance(f, Completion))
+        if len(kept) > 6:
+            raise StorageError(
+                where="journal", found="disk full", expected="room", todo="Make some"
+            )
+        real(self, *facts)
+
+    with ModelServer(ScriptedModel(), idempotent=True) as server:
+        write_asking(home, server, epochs=1, batch=8, provider={"concurrency": 2})
+        with monkeypatch.context() as patched:
+            patched.setattr(Journal, "append", full)
+            with pytest.raises(VarveError, match="disk full"):
+                run_all(home)
+        assert server.paid <= 6 + 2 * 2 + 1, "nothing new was asked for once nothing could be kept"
+        run_all(home)
+        assert server.paid == len(rows(home, Completion))
+
+
+def test_a_budget_in_dollars_needs_a_server_that_counts(home):
+    mute = ScriptedModel()
+    with ModelServer(lambda request: replace(mute(request), output_tokens=-5)) as server:
+        write_asking(home, server, epochs=1, budget={"max_usd": 5.0})
+        with pytest.raises(
+            VarveError, match=r"counts no tokens, so that budget\.max_usd cannot hold"
+        ):
+            run_all(home)
+    assert len(rows(home, Completion)) == 1, "the answer is kept, and no other one asked for"
+
+
+def test_ctrl_c_does_not_wait_for_the_tries_that_are_to_come(home):
+    busy = Behaviour(status=429, headers={"retry-after": "300"})
+    stop = Stop()
+    with ModelServer(lambda request: busy) as server:
+        write_asking(home, server, epochs=1)
+        threading.Timer(3.0, stop.press).start()
+        began = time.monotonic()
+        with pytest.raises(VarveError, match="while a call waited for its next try"):
+            run_all(home, stop=stop)
+    assert time.monotonic() - began < 60
+    assert len(server.requests) == 1
+
+
+def test_a_recording_of_itself_is_refused(home):
+    recorded = {"model": "recorded", "name": "small"}
+    with ModelServer(ScriptedModel()) as server:
+        write_asking(home, server, epochs=1)
+        run_all(home)
+    write_campaign(
+        home.campaigns, epochs=1, ideators=[recorded], implementer=recorded | {"diffs": 2}
+    )
+    materialize(home, 0, [Stage.IDEAS])
+    with pytest.raises(VarveError, match="is itself recorded from 'small'"):
+        materialize(home, 0, [Stage.PATCHES])
+
+
 def test_several_ideators_share_a_campaign_by_weight(home):
     with ModelServer(ScriptedModel()) as server:
         write_asking(
@@ -322,7 +403,7 @@ def test_a_patch_that_falls_over_in_its_smoke_run_goes_back_with_its_log(home, s
                 "# penalty on the squared weights\n>>>>>>> REPLACE",
                 "+ undefined_name  # penalty\n>>>>>>> REPLACE",
             )
-            return dataclasses.replace(behaviour, text=broken)
+            return replace(behaviour, text=broken)
         return behaviour
 
     with ModelServer(crash) as server:
@@ -373,17 +454,18 @@ def test_80_ideas_over_3_epochs_end_although_a_fifth_of_the_answers_is_faulty(ho
     log = Lake.open(home.lake).attempts("small")
     assert all(log.newest(epoch, Stage.SCORES) for epoch in range(3))
     won = {p.idea_id for p in patches if p.status is PatchStatus.APPLIED}
-    assert len(ideas) >= 200
-    assert len(won) >= 0.95 * len(ideas)
+    kept = [i for i in ideas if i.status is IdeaStatus.PROPOSED]
+    assert len(kept) >= 230, "what is missing are answers refused, cut off or unreadable twice"
+    assert len(won) >= 0.95 * len(kept)
 
 
 def test_a_search_killed_in_the_middle_of_its_calls_pays_nothing_twice(home):
     model = ScriptedModel(delay_seconds=0.1, bad_patches=0.3)
     with ModelServer(model, idempotent=True) as server:
-        write_asking(home, server, epochs=1, batch=12, provider={"concurrency": 4})
+        write_asking(home, server, epochs=1, batch=8, provider={"concurrency": 4})
         environment = child_environment(home) | {VARIABLE: KEY}
         command = [sys.executable, str(VARVE), "search", "small", "--sandbox", "none"]
-        for kills in range(4):
+        for kills in range(3):
             process = subprocess.Popen(
                 command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             )
@@ -400,7 +482,7 @@ def test_a_search_killed_in_the_middle_of_its_calls_pays_nothing_twice(home):
     assert server.paid == len(completions)
     asked = Counter(request.key for request in server.requests)
     assert set(asked) == {c.completion_id for c in completions}
-    assert sum(count - 1 for count in asked.values()) <= 4 * 4, "only what was in the air"
+    assert sum(count - 1 for count in asked.values()) <= 3 * 4, "only what was in the air"
 
 
 def test_the_campaigns_that_ship_say_which_key_is_missing(home, monkeypatch):

@@ -129,7 +129,7 @@ def test_a_client_that_was_closed_begins_anew(server):
     async def work() -> Finish:
         client = connect(connection_to(server, "openai_chat", tries=1), Limiter(), backoff=BACKOFF)
         server.behave = lambda request: Behaviour(status=500)
-        for _ in range(7):
+        for _ in range(8):
             await client.send(PROMPT, key="0")
         with pytest.raises(ProviderError):
             await client.send(PROMPT, key="0")
