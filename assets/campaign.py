@@ -32,6 +32,7 @@ from lake.tables import Stage
 from launchers.quote import visible
 
 OBSERVE_SECONDS = 5.0
+CUT = "stopped on your word while the lake was read; `varve search` goes on where this stopped"
 INTERRUPTED = "interrupted"
 """Metadata of a failure that the user asked for."""
 DESCRIPTIONS: Mapping[Stage, str] = {
@@ -130,6 +131,8 @@ def _stage_asset(
             raise dg.Failure(
                 visible(str(error)), metadata={INTERRUPTED: True}, allow_retries=False
             ) from error
+        except KeyboardInterrupt as error:  # polars raises it where the signal reaches its own wait
+            raise dg.Failure(CUT, metadata={INTERRUPTED: True}, allow_retries=False) from error
         except (VarveError, LakeError) as error:
             raise dg.Failure(description=visible(str(error)), allow_retries=False) from error
         except OSError as error:

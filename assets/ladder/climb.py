@@ -137,6 +137,9 @@ def _by_hand(environment: Environment, held: Answer, *, crlf: bool) -> Patched:
     ]
     told = [block.path for block in held.blocks] + [section.path for section in sections]
     wholes = [stretch for stretch in held.wholes if stretch.path not in told]
+    for stretch in held.wholes:
+        if stretch.path in told:
+            _check_quotation(stretch, environment.files)
     for path in dict.fromkeys([*told, *(str(stretch.path) for stretch in wholes)]):
         check_path(path, environment)
     repairs = ["carriage returns at the ends of lines taken away"] if crlf else []
@@ -148,6 +151,20 @@ def _by_hand(environment: Environment, held: Answer, *, crlf: bool) -> Patched:
         content = _text(whole_file(stretch, path, _source(environment.files, path)))
         _agree(path, changed.setdefault(path, content), content)
     return Patched(files={**environment.files, **changed}, repairs=tuple(repairs))
+
+
+def _check_quotation(stretch: Stretch, files: Mapping[str, bytes]) -> None:
+    """Refuse a fence with the path of a file that other parts change, unless it quotes the file.
+
+    Raises:
+        PatchError: it may be meant as the file's new content.
+    """
+    path, said = str(stretch.path), "\n".join(stretch.lines).strip("\n")
+    if said not in files.get(path, b"").decode("utf-8", errors="replace").replace("\r\n", "\n"):
+        raise PatchError(
+            f"{path}: the answer changes it in two ways: as a whole file, and by blocks or a diff; "
+            "expected one form for all changes of a file"
+        )
 
 
 def _agree(path: str, one: bytes, other: bytes) -> None:
@@ -163,7 +180,15 @@ def _by_blocks(
 ) -> dict[str, bytes]:
     """The files that blocks change, one block after the other."""
     changed: dict[str, Source] = {}
+    seen: set[tuple[str, tuple[str, ...], tuple[str, ...]]] = set()
     for block in blocks:
+        same = (block.path, tuple(block.search), tuple(block.replace))
+        if same in seen:
+            raise PatchError(
+                f"{block.path}: {block.where}: says again what an earlier block says; expected each "
+                "change once"
+            )
+        seen.add(same)
         source = changed.get(block.path) or _source(files, block.path)
         if source is None and any(line.strip() for line in block.search):
             raise PatchError(

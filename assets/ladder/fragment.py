@@ -52,8 +52,14 @@ def _may_replace(text: str, at: int, end: int, new: str) -> bool:
         return False
     if before and ("\n" in text[at:end] or "\n" in new):
         return False
+    if _last_line(text[at:end]) == _last_line(new) and "\n" in text[at:end]:
+        return True  # the part of a line is only there to say where
     is_expression = bool(before.strip())
     return is_expression or bool(REST.fullmatch(behind) or OPEN_END.fullmatch(text[at:end]))
+
+
+def _last_line(text: str) -> str:
+    return text.rpartition("\n")[2]
 
 
 def _cuts(left: str, right: str) -> bool:
