@@ -5,6 +5,7 @@ import json
 from pydantic import ValidationError
 
 from assets.errors import CampaignError
+from assets.models import Finish
 from assets.models.recorded import Recording
 from assets.models.roles import Archive
 from assets.settings import CampaignSettings
@@ -40,18 +41,20 @@ def _settings(lake: Lake, campaign: str) -> CampaignSettings:
 
 
 def _recording(lake: Lake, campaign: str) -> Recording:
-    """The completions of the campaign's current attempts."""
+    """The completions of the campaign's current attempts; an answer stands before calls in vain."""
     log = lake.attempts(campaign)
     current = {
         (epoch, stage): attempt.n
         for epoch in log.epochs()
         for stage, attempt in log.current(epoch).items()
     }
+    rows = lake.read(Completion, campaign=campaign)
+    rows.sort(key=lambda row: row.finish_reason != Finish.ERROR)
     return Recording(
         campaign=campaign,
         completions={
             (row.epoch, row.stage, row.role, row.ordinal, row.revision): row
-            for row in lake.read(Completion, campaign=campaign)
+            for row in rows
             if current.get((row.epoch, row.stage)) == row.n
         },
     )

@@ -7,7 +7,7 @@ import dagster as dg
 from assets.quoted import one_line
 from assets.summary import Summary
 from assets.work import Report
-from lake.tables import Blame
+from lake.tables import Blame, Stage
 
 LEAST_COMPLETION = 0.5
 BARS = "▁▂▃▄▅▆▇█"
@@ -23,8 +23,11 @@ def stage_metadata(report: Report) -> dict[str, dg.MetadataValue]:
     }
     metadata |= {name: dg.MetadataValue.int(count) for name, count in attempt.counts.items()}
     spent = {"usd_of_the_epoch": report.cost.usd, "gpu_hours_of_the_epoch": report.cost.gpu_hours}
-    metadata |= {name: dg.MetadataValue.float(total) for name, total in spent.items() if total}
-    return metadata | _progress_metadata(summary)
+    metadata |= {name: dg.MetadataValue.float(round(total, 6)) for name, total in spent.items() if total}
+    progress = _progress_metadata(summary)
+    if attempt.stage is not Stage.SCORES:  # ideas of this epoch have no score yet
+        progress.pop("completion_rate", None)
+    return metadata | progress
 
 
 def check_results(report: Report) -> list[dg.AssetCheckResult]:

@@ -137,10 +137,10 @@ def _finish(search: Search, console: Console) -> None:
             highlight=False,
         )
     spent = search.spent()
-    if spent.usd or spent.gpu_hours:
-        console.print(
-            f"spent so far: {spent.usd:.2f} USD, {spent.gpu_hours:.2f} GPU-hours", highlight=False
-        )
+    bills = ((spent.usd, "USD"), (spent.gpu_hours, "GPU-hours"))
+    told = ", ".join(f"{amount:.4g} {unit}" for amount, unit in bills if amount)
+    if told:
+        console.print(f"spent so far: {told}", highlight=False)
     name, missing = search.campaign, search.missing()
     done = [e for e in range(search.settings.epochs) if e not in {work.epoch for work in missing}]
     go_on = (
