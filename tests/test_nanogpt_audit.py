@@ -436,8 +436,10 @@ def test_the_profiles_fit_their_shards_their_cuts_and_their_time():
     for name, profile in evaluate.PROFILES.items():
         rows = profile.hidden_rows + profile.second_rows
         assert rows % profile.batch == 0
-        assert rows * 7 // 8 >= manifest["audit"]["cuts"]
-        seconds = 2 * (profile.seconds + evaluate.GOODBYE_SECONDS)  # a deep audit is given more
+        audited = name != "smoke"
+        assert not audited or rows * 7 // 8 >= manifest["audit"]["cuts"]
+        passes = 1 + audited  # a deep audit is given more
+        seconds = passes * (profile.seconds + evaluate.GOODBYE_SECONDS)
         assert manifest["profiles"][name]["score_seconds"] >= seconds
     assert (cpu.hidden_rows + cpu.second_rows) * 7 // 8 == 2240
     assert (large.hidden_rows + large.second_rows) * 7 // 8 == 560

@@ -311,7 +311,7 @@ def test_a_server_that_is_not_there_is_named(server, protocol):
     answer = ask_once(gone)
     assert (answer.finish, answer.reason) == (Finish.ERROR, "the connection broke (ConnectError)")
     with pytest.raises(ProviderError, match=r"local/m-1 at http://127\.0\.0\.1:9/v1: no answer"):
-        ask(gone, [PROMPT] * 8)
+        ask(gone, [PROMPT] * 9)
 
 
 def test_redacted_thinking_leaves_a_note(server):
