@@ -23,7 +23,9 @@ def stage_metadata(report: Report) -> dict[str, dg.MetadataValue]:
     }
     metadata |= {name: dg.MetadataValue.int(count) for name, count in attempt.counts.items()}
     spent = {"usd_of_the_epoch": report.cost.usd, "gpu_hours_of_the_epoch": report.cost.gpu_hours}
-    metadata |= {name: dg.MetadataValue.float(round(total, 6)) for name, total in spent.items() if total}
+    metadata |= {
+        name: dg.MetadataValue.float(round(total, 6)) for name, total in spent.items() if total
+    }
     progress = _progress_metadata(summary)
     if attempt.stage is not Stage.SCORES:  # ideas of this epoch have no score yet
         progress.pop("completion_rate", None)

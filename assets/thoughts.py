@@ -10,15 +10,16 @@ TAGS = "think|thinking|thought|reasoning|scratchpad|analysis"
 OPENED = re.compile(rf"\s*<({TAGS})>", re.IGNORECASE)
 ANY_OPENED = re.compile(rf"<(?:{TAGS})>", re.IGNORECASE)
 CLOSED = re.compile(rf"^[ \t]*</(?:{TAGS})>", re.IGNORECASE | re.MULTILINE)
-BEGUN = re.compile(r"^(?:```|~~~|<{5,9} |diff --git |--- |@@ )", re.MULTILINE)
-"""Where a patch has begun; thoughts are over by then."""
+FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
+BLOCK_BEGINS = re.compile(r"^<{5,9} ", re.MULTILINE)
+BLOCK_ENDS = re.compile(r"^>{5,9} ", re.MULTILINE)
 
 
 def without_thoughts(answer: str) -> str:
     """What follows the thoughts; all of the text where it has none, nothing where they do not end.
 
     Some servers leave the opening tag to the prompt: a closing one at the beginning of a line, with
-    none opened and no patch begun before it, ends the thoughts too.
+    none opened before it and outside of fences and blocks, ends the thoughts too.
     """
     at = 0
     while opened := OPENED.match(answer, at):
@@ -30,5 +31,12 @@ def without_thoughts(answer: str) -> str:
     if closed is None:
         return answer[at:]
     before = answer[: closed.start()]
-    inside = ANY_OPENED.search(before) or BEGUN.search(before)
-    return answer if inside else answer[closed.end() :]
+    if ANY_OPENED.search(before) or _is_inside(before):
+        return answer
+    return answer[closed.end() :]
+
+
+def _is_inside(before: str) -> bool:
+    """Whether a fence or a block of a patch is open at the end of a text."""
+    in_fence = len(FENCE.findall(before)) % 2 == 1
+    return in_fence or len(BLOCK_BEGINS.findall(before)) > len(BLOCK_ENDS.findall(before))
