@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from itertools import count
 from typing import Any, TypeVar
 
 from assets.errors import Interrupted
@@ -73,17 +72,14 @@ class Asking:
             BudgetReached: the campaign's money is spent.
             ProviderError: no call can succeed as things are.
         """
-        found = None
-        asked = 0
-        for repeat in count():
+        stored, asked, repeat = self.context.stored_completions, 0, 0
+        while True:
             place = self._place(role, ordinal, revision, repeat)
-            found = self.context.stored_completions.get(place.key)
-            if found is None:
-                found = await self._ask(call, place, group, read)
-                asked += 1
+            asked += place.key not in stored
+            found = stored.get(place.key) or await self._ask(call, place, group, read)
             if found.finish_reason != Finish.ERROR or asked == MOST_ASKED:
                 break
-        assert found is not None
+            repeat += 1
         self.done += 1
         self.failed += found.blame is not None
         self.report()

@@ -54,7 +54,8 @@ def produce(context: Context) -> Produced:
 
 async def _propose(asking: Asking, context: Context) -> list[Idea]:
     """One call after the other: each is told of the ideas before it."""
-    epoch = _Epoch(context=context, chosen=_chosen(context))
+    past = [_known(scored) for scored in context.history.before(context.epoch)]
+    epoch = _Epoch(context=context, chosen=_chosen(context), past=past)
     per_call = context.settings.strategy.ideas_per_call
     calls = split_calls(_plan(context, epoch.chosen), per_call=per_call)
     asking.total = len(calls)
@@ -71,6 +72,8 @@ class _Epoch:
 
     context: Context
     chosen: Sequence[Chosen]
+    past: Sequence[KnownIdea]
+    """Of all earlier epochs."""
     rows: list[Idea] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -93,16 +96,14 @@ class _Epoch:
 
     def _twin_of(self, draft: Draft) -> str | None:
         """Which idea of the campaign a draft is too like, if any, in words."""
-        past = [_known(s) for s in self.context.history.before(self.context.epoch)]
-        match = too_similar(
-            draft, [*past, *self.proposed], threshold=self.context.settings.novelty.threshold
-        )
+        threshold = self.context.settings.novelty.threshold
+        match = too_similar(draft, [*self.past, *self.proposed], threshold=threshold)
         if match is None:
             return None
         return (
             f"too like idea {match.known.idea_id} ({match.known.title}): Jaccard similarity "
             f"{match.similarity:.2f} of their words, expected below "
-            f"{self.context.settings.novelty.threshold:g}"
+            f"{threshold:g}"
         )
 
 

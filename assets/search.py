@@ -10,7 +10,6 @@ from types import FrameType
 import dagster as dg
 
 from assets.campaign import INTERRUPTED, campaign_definitions, epoch_key, read_attempts
-from assets.environment import find_environment, read_environment
 from assets.errors import Interrupted, VarveError
 from assets.history import History
 from assets.hold import hold
@@ -51,10 +50,9 @@ class Search:
     ) -> None:
         self.home = home
         self.campaign = campaign
-        self.settings = read_campaign(home.campaigns, campaign)
-        self.environment = read_environment(find_environment(self.settings.environment))
-        self.environment.profile(self.settings.profile)
-        check_identity(campaign, survey(home, campaign).identity, read_attempts(home, campaign))
+        ground = survey(home, campaign)
+        check_identity(campaign, ground.identity, read_attempts(home, campaign))
+        self.settings, self.environment = ground.settings, ground.environment
         self._instance = instance
         self.hooks = hooks
         definitions = campaign_definitions(campaign, self.settings, home=home, hooks=hooks)

@@ -29,7 +29,6 @@ WITHOUT = ("cpu", SMOKE)
 POLL_SECONDS = 0.05
 TRIES = 2
 """Of a run that fails for reasons of the machine."""
-LOST = {"status": "failed", "blame": "infrastructure", "reason": "the supervisor died"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +101,7 @@ class SmokeRun:
             record_end(context, spec, state.result)
         if state.result is not None and not says_nothing(state.result):
             launcher.release(job, keep_outputs=False)
-        return state.result or LOST
+        return state.outcome
 
 
 def _fall(result: Mapping[str, Any]) -> Fall | None:

@@ -56,13 +56,20 @@ class Spending:
         Raises:
             BudgetReached: a cap is reached, saying which, what was spent, and how to go on.
         """
+        if self.reached is not None:
+            raise BudgetReached(self.reached)
+
+    @property
+    def reached(self) -> str | None:
+        """Which cap is reached, what was spent, and how to go on; None below all of them."""
         for key, spent, cap, unit in self._caps():
             if cap is not None and spent >= cap:
-                raise BudgetReached(
+                return (
                     f"campaign {self.campaign}, epoch {self.epoch:04d}: {spent:.4g} {unit} are spent "
                     f"and budget.{key} is {cap:g}, so no new work starts. What was paid for is kept: "
                     "raise the cap in defs.yaml and run the same command again to go on"
                 )
+        return None
 
     def _caps(self) -> Iterator[tuple[str, float, float | None, str]]:
         budget, total, epoch = self.budget, self.total, self.of_epoch

@@ -23,11 +23,11 @@ from assets.monitor import Hooks
 from assets.order import chain_of, reads_of
 from assets.settings import CampaignSettings, read_campaign
 from assets.smoke import may_smoke
-from assets.spending import Spending
+from assets.spending import Bill, Spending
 from assets.stage import Context, Produced
 from assets.summary import Summary, summarize
 from lake.attempts import Attempt
-from lake.costs import Cost, costs
+from lake.costs import costs
 from lake.delta import Lake
 from lake.journal import Journal
 from lake.tables import Run, Stage
@@ -53,7 +53,7 @@ class Report:
 
     attempt: Attempt
     summary: Summary
-    cost: Cost
+    cost: Bill
     """Of the epoch, all its attempts together."""
 
 
@@ -147,8 +147,7 @@ def work(
         )
         if stage is Stage.SCORES:
             _release(context, summary)
-        cost = costs(lake, campaign).get(epoch, Cost(usd=0.0, gpu_hours=0.0))
-        return Report(attempt=attempt, summary=summary, cost=cost)
+        return Report(attempt=attempt, summary=summary, cost=context.spending.of_epoch)
 
 
 def _context(

@@ -103,6 +103,13 @@ class JobSpec:
             raise ValueError(f"spec.json: {error}; write it with JobSpec.to_json") from error
 
 
+LOST: dict[str, Any] = {
+    "status": "failed",
+    "blame": "infrastructure",
+    "reason": "the supervisor died",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:
     """What a launcher knows about a job at one moment."""
@@ -111,6 +118,11 @@ class JobState:
     """Where it stands."""
     result: dict[str, Any] | None = field(default=None)
     """The content of result.json once the job is done."""
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        """The result, or what stands for one where the supervisor died before it wrote any."""
+        return self.result or LOST
 
 
 def says_nothing(result: Mapping[str, Any]) -> bool:

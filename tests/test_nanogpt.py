@@ -394,6 +394,7 @@ def test_every_key_of_the_manifest_is_documented_and_its_files_exist():
         assert f"| `{key}` |" in contract
     for name in manifest["editable"] + manifest["scoring"]:
         assert (NANOGPT / name).is_file()
+    assert profiles["smoke"]["masked"] == profiles["cpu"]["masked"]
     assert set(profiles) == set(train.PROFILES) == set(evaluate.PROFILES) == set(serve.DEVICES)
 
 

@@ -42,9 +42,10 @@ from assets.home import Home
 from assets.progress import best_table
 from assets.quoted import answer_text, one_line, quotation
 from assets.sheet import stage_metadata
+from assets.spending import Bill
 from assets.summary import summarize
 from assets.work import Report
-from lake import FORMATS, Cost, Result, query
+from lake import FORMATS, Result, query
 from lake.attempts import Attempt, AttemptState
 from lake.tables import Idea, Run, RunEvent, Stage
 from launchers import quote
@@ -269,9 +270,7 @@ def test_what_dagster_shows_is_text_and_never_markdown():
         reads=("runs/0000/0/1",),
         counts={"rows": 2},
     )
-    metadata = stage_metadata(
-        Report(attempt=attempt, summary=summary, cost=Cost(usd=0.0, gpu_hours=0.0))
-    )
+    metadata = stage_metadata(Report(attempt=attempt, summary=summary, cost=Bill()))
     assert MARKUP.split("!")[0] in metadata["best_idea"].text
     assert not [v for v in metadata.values() if isinstance(v, dg.MarkdownMetadataValue)]
     for value in metadata.values():

@@ -9,7 +9,8 @@ import json
 import statistics
 from collections.abc import Sequence
 
-from assets.judging import ComputeRule, judge
+from assets.baselines import compute_rule
+from assets.judging import judge
 from assets.runs.plan import Job, job_of
 from assets.stage import Context
 from lake.ids import content_id
@@ -48,7 +49,8 @@ def confirmation_seed(campaign_seed: int, tree: str, number: int) -> int:
 def best_jobs(context: Context, jobs: Sequence[Job], runs: Sequence[Run]) -> list[Job]:
     """The jobs of ideas whose value counts and beats the baseline's mean, best first."""
     sign = 1 if context.minimize else -1
-    rule = _rule(context, jobs, runs)
+    own = [run for job, run in zip(jobs, runs, strict=True) if _is_baseline(job)]
+    rule = compute_rule(context, own)
     values = {
         job.run_id: judge(
             run, json.loads(run.result or "{}"), context.environment.manifest, rule
@@ -77,11 +79,3 @@ def _bar(context: Context, own: Sequence[float | None]) -> float | None:
         layer = context.history.layer(0)
         known = [s.value for s in layer if s.is_baseline and s.value is not None]
     return statistics.fmean(known) if known else None
-
-
-def _rule(context: Context, jobs: Sequence[Job], runs: Sequence[Run]) -> ComputeRule | None:
-    if context.profile.compute != "cpu":
-        return None
-    if context.epoch:
-        return ComputeRule.of(context.history.baseline_runs())
-    return ComputeRule.of([run for job, run in zip(jobs, runs, strict=True) if _is_baseline(job)])

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assets.errors import BudgetReached, Interrupted, MachineError
+from assets.errors import Interrupted, MachineError
 from assets.job_spec import job_spec
 from assets.monitor import JobsProgress, StopLevel
 from assets.runs.adoption import may_stand_in
@@ -31,7 +31,6 @@ KILL_LIMIT = 3.0
 """CPU time at which training is killed, in medians of the baseline runs."""
 MAX_RESTARTS = 1
 """Times that a job is started again whose outcome says nothing: lost, infrastructure, cancelled."""
-LOST = {"status": "failed", "blame": "infrastructure", "reason": "the supervisor died"}
 WEAK = "it ran at a weaker sandbox level than is wanted now"
 STOPPED = (
     "stopped on your word: what had ended is kept, and `varve search` goes on where this stopped"
@@ -137,11 +136,8 @@ class Dispatch:
 
     def _may_start(self) -> bool:
         """Whether neither the user nor the budget stands against a new job."""
-        try:
-            self.context.spending.check()
-        except BudgetReached:
-            return False
-        return self.context.stop.level is StopLevel.GO
+        context = self.context
+        return context.stop.level is StopLevel.GO and context.spending.reached is None
 
     def _hours(self, job: Job, run_id: str, result: Mapping[str, Any]) -> float | None:
         """GPU-hours of a job that ended, where it is this attempt's own; they are spent from here on."""
@@ -170,7 +166,7 @@ class Dispatch:
                 continue
             ended += 1
             del self._live[run_id]
-            result = state.result or LOST
+            result = state.outcome
             if self._is_weak(result):
                 self._measure_again(job, run_id, result)
             else:

@@ -7,6 +7,7 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 
+from assets.baselines import compute_rule
 from assets.judging import ComputeRule, judge, reward
 from assets.scores.audits import Candidate, audit, to_audit
 from assets.stage import Context, Produced
@@ -26,7 +27,7 @@ from lake.tables import (
 
 def produce(context: Context) -> Produced:
     """Judge every run of the epoch."""
-    rule = _compute_rule(context)
+    rule = compute_rule(context, _own_baselines(context))
     rows = _audited(
         context, [_score(context, run, rule) for run in context.upstream(Run, Stage.RUNS)]
     )
@@ -34,13 +35,6 @@ def produce(context: Context) -> Produced:
     blamed = {f"blame_{b}": sum(row.blame is b for row in rows) for b in Blame}
     counts = {"valid": valid, "invalid": len(rows) - valid}
     return Produced(rows=rows, counts=counts | {k: v for k, v in blamed.items() if v})
-
-
-def _compute_rule(context: Context) -> ComputeRule | None:
-    if context.profile.compute != "cpu":
-        return None
-    runs = _own_baselines(context) if context.epoch == 0 else context.history.baseline_runs()
-    return ComputeRule.of(runs)
 
 
 def _audited(context: Context, rows: Sequence[Score]) -> list[Score]:

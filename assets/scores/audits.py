@@ -33,7 +33,6 @@ PASSES = "audit_passes"
 """Measure of the fresh servers that it took to make them."""
 AUDIT, LEVEL = "audit", "audit_level"
 """Verdict of the deep audit, and the sandbox level that it was found at once it is final."""
-LOST = {"status": "failed", "blame": "infrastructure", "reason": "the supervisor died"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +123,8 @@ class Audits:
         self.done: dict[str, Score] = {}
         self._known = _known_scores(context, candidates.values())
         self._waiting: list[Candidate] = []
-        self._live: dict[str, Candidate] = {}
+        self._live: dict[str, tuple[Candidate, JobSpec]] = {}
         """By the run_id of the job that scores again."""
-        self._specs: dict[str, JobSpec] = {}
         self._tries: Counter[str] = Counter()
         self._cancelled = False
 
@@ -147,14 +145,21 @@ class Audits:
                 self.context.launcher.cancel(job)
         if level is not StopLevel.GO and not self._live:
             raise Interrupted("stopped on your word before every audit had ended; search again")
+        if self._waiting and not self._live:
+            self.context.spending.check()
 
     def _submit(self) -> int:
         moved = 0
         slots = self.context.settings.launcher.slots
-        while self._waiting and len(self._live) < slots and self.context.stop.level is StopLevel.GO:
+        while self._waiting and len(self._live) < slots and self._may_start():
             self._start(self._waiting.pop(0))
             moved += 1
         return moved
+
+    def _may_start(self) -> bool:
+        """Whether neither the user nor the budget stands against a new audit."""
+        context = self.context
+        return context.stop.level is StopLevel.GO and context.spending.reached is None
 
     def _start(self, one: Candidate) -> None:
         score, deep = one.score, self.context.environment.manifest.audit.deep
@@ -167,23 +172,21 @@ class Audits:
         elif spec is None:
             self.done[one.run.run_id] = _not_audited(score, "the outputs of its run are gone")
         else:
-            self.context.spending.check()
             files = apply_diff(self.context.environment.files, one.patch.diff)
             self.context.launcher.submit(spec, files)
-            self._live[spec.run_id] = one
-            self._specs[spec.run_id] = spec
+            self._live[spec.run_id] = one, spec
 
     def _collect(self) -> int:
         moved = 0
-        for job, one in list(self._live.items()):
+        for job, (one, spec) in list(self._live.items()):
             state = self.context.launcher.poll(job)
             if state.phase is JobPhase.RUNNING:
                 continue
             moved += 1
             del self._live[job]
-            result = state.result or LOST
+            result = state.outcome
             if state.result is not None:
-                record_end(self.context, self._specs[job], state.result)
+                record_end(self.context, spec, state.result)
             if says_nothing(result):
                 self._try_again(job, one, result)
             elif not at_least(result["sandbox_level"], self.context.sandbox_level):
