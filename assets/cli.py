@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import click
 
+from assets.config.home import find_home
 from assets.errors import Interrupted, VarveError, no_room
-from assets.home import find_home
 from lake.errors import LakeError
-from launchers.quote import visible
+from launchers.visible import visible
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -72,7 +72,7 @@ def search(campaign: str, epochs: int | None, sandbox: str | None) -> None:
     \b
     Example: varve search demo --epochs 2
     """
-    from assets.terminal import search_in_terminal
+    from assets.terminal.commands import search_in_terminal
 
     with spoken_errors():
         search_in_terminal(find_home(), campaign, limit=epochs, sandbox=sandbox)
@@ -98,7 +98,7 @@ def backfill(campaign: str, span: str, sandbox: str | None) -> None:
     \b
     Example: varve backfill demo --epochs 2-3
     """
-    from assets.terminal import backfill_in_terminal
+    from assets.terminal.commands import backfill_in_terminal
 
     with spoken_errors():
         backfill_in_terminal(find_home(), campaign, span, sandbox=sandbox)
@@ -128,7 +128,7 @@ def sql(query: str, form: str) -> None:
       varve sql "select blame, count(*) from scores group by blame" --format csv
       varve sql "describe runs"
     """
-    from assets.quoted import answer_text
+    from assets.quoting import answer_text
     from lake import query as ask
 
     with spoken_errors():
@@ -146,7 +146,7 @@ def lineage(idea_id: str) -> None:
     \b
     Example: varve lineage 24a549
     """
-    from assets.lineage import show_lineage
+    from assets.terminal.lineage import show_lineage
 
     with spoken_errors():
         show_lineage(find_home(), idea_id)
@@ -164,7 +164,7 @@ def show(identity: str, diff: bool) -> None:
     \b
     Example: varve show 24a549 --diff
     """
-    from assets.show import show as show_in_terminal
+    from assets.terminal.show import show as show_in_terminal
 
     with spoken_errors():
         show_in_terminal(find_home(), identity, diff=diff)
@@ -186,7 +186,7 @@ def ui(port: int) -> None:
     \b
     Example: varve ui --port 3001
     """
-    from assets.ui import serve_ui
+    from assets.terminal.ui import serve_ui
 
     with spoken_errors():
         serve_ui(find_home(), port)
@@ -202,7 +202,7 @@ def doctor() -> None:
     \b
     Example: varve doctor
     """
-    from assets.doctor import show_doctor
+    from assets.terminal.doctor import show_doctor
 
     with spoken_errors():
         sys.exit(0 if show_doctor() else 1)
@@ -215,7 +215,7 @@ def campaigns() -> None:
     \b
     Example: varve campaigns
     """
-    from assets.terminal import list_campaigns
+    from assets.terminal.commands import list_campaigns
 
     with spoken_errors():
         list_campaigns(find_home())

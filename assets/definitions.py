@@ -1,52 +1,5 @@
-"""The one module that Dagster loads: every campaign, the broken ones as a group that says why."""
+"""The one module that Dagster loads."""
 
-import dagster as dg
+from assets.graph.definitions import defs
 
-from assets.campaign import campaign_definitions
-from assets.environment import find_environment, read_environment
-from assets.errors import VarveError
-from assets.home import Home, find_home
-from assets.instance import bury_dead_runs
-from assets.settings import campaign_names, read_campaign
-from lake.ids import content_id
-
-
-@dg.definitions
-def defs() -> dg.Definitions:
-    """All campaigns of the project, each loaded by itself so that none takes the others down."""
-    home = find_home()
-    groups = [campaign_or_reason(home, name) for name in campaign_names(home.campaigns)]
-    rest = dg.Definitions(executor=dg.in_process_executor, sensors=[dead_runs])
-    return dg.Definitions.merge(*groups, rest)
-
-
-@dg.sensor(
-    minimum_interval_seconds=30,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Marks runs whose process was killed as failed, so that they block no campaign.",
-)
-def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Starts nothing; always on, because a search may be killed while the UI is open."""
-    buried = bury_dead_runs(context.instance)
-    return dg.SkipReason(f"marked as failed: {', '.join(buried)}" if buried else "no dead run")
-
-
-def campaign_or_reason(home: Home, name: str) -> dg.Definitions:
-    """The campaign's assets, or one failing asset that says what is wrong with it."""
-    try:
-        settings = read_campaign(home.campaigns, name)
-        environment = read_environment(find_environment(settings.environment))
-        environment.profile(settings.profile)
-    except VarveError as error:
-        return _broken(name, str(error))
-    return campaign_definitions(name, settings, home=home)
-
-
-def _broken(name: str, reason: str) -> dg.Definitions:
-    group = name if name.isidentifier() else f"broken_{content_id(name)}"
-
-    @dg.asset(key=[group, "broken"], group_name=group, description=reason, kinds={"yaml"})
-    def broken() -> None:
-        raise dg.Failure(description=reason, allow_retries=False)
-
-    return dg.Definitions(assets=[broken])
+__all__ = ["defs"]

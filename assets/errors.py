@@ -84,5 +84,16 @@ class BudgetReached(VarveError):
     """A cap of the campaign's budget is reached: nothing new starts, what was paid for is kept."""
 
 
+class AnswerError(VarveError):
+    """An answer that holds no ideas in a form that can be read; says what was found."""
+
+
+class ProviderError(VarveError):
+    """No call can succeed as things are: a missing or refused key, an unknown model, an outage.
+
+    Nothing is lost: the stage stays open, and the same command goes on from there.
+    """
+
+
 class Interrupted(VarveError):
     """The user asked to stop; what runs was waited for or cancelled, the attempt stays open."""

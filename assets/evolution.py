@@ -8,9 +8,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assets.history import Scored
-from assets.settings import Strategy
-from assets.stage import Context, Produced
+from assets.attempt.context import Context, Produced
+from assets.config.settings import Strategy
+from assets.results.history import Scored
 from lake.ids import selection_id
 from lake.tables import Selection, SelectionRole
 

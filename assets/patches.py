@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from assets.completions import Asking, ask, no_answer
+from assets.attempt.asking import Asking, ask, no_answer
+from assets.attempt.context import Context, Produced
+from assets.jobs.smoke import SmokeRun, may_smoke
 from assets.ladder import Applied, Form, apply_answer, kept
-from assets.models import FailedTry, Finish, PatchRequest
-from assets.smoke import SmokeRun, may_smoke
-from assets.stage import Context, Produced
+from assets.models.requests import FailedTry, Finish, PatchRequest
 from lake.ids import patch_id
 from lake.tables import (
     Blame,

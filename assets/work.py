@@ -11,21 +11,21 @@ from typing import Any
 from pydantic import ValidationError
 
 from assets import evolution, ideas, patches, runs, scores
-from assets.archive import archive_of
-from assets.data import PreparedData, prepare_data
-from assets.environment import Environment, Profile, find_environment, read_environment
-from assets.history import History
-from assets.home import PROJECT, Home
-from assets.identity import Identity, check_identity, identify
-from assets.level import choose_level
+from assets.attempt.context import Context, Produced
+from assets.attempt.monitor import Hooks
+from assets.attempt.order import reads_of
+from assets.attempt.spending import Bill, Spending
+from assets.config.data import PreparedData, prepare_data
+from assets.config.environment import Environment, Profile, find_environment, read_environment
+from assets.config.home import PROJECT, Home
+from assets.config.identity import Identity, check_identity, identify
+from assets.config.sandbox import choose_level
+from assets.config.settings import CampaignSettings, read_campaign
+from assets.jobs.smoke import may_smoke
+from assets.models.archive import archive_of
 from assets.models.roles import cast
-from assets.monitor import Hooks
-from assets.order import chain_of, reads_of
-from assets.settings import CampaignSettings, read_campaign
-from assets.smoke import may_smoke
-from assets.spending import Bill, Spending
-from assets.stage import Context, Produced
-from assets.summary import Summary, summarize
+from assets.results.history import History
+from assets.results.summary import Summary, summarize
 from lake.attempts import Attempt
 from lake.costs import costs
 from lake.delta import Lake
@@ -154,7 +154,7 @@ def _context(
     ground: Ground, home: Home, writer: Writer, attempt: Attempt, *, hooks: Hooks, level: str
 ) -> Context:
     settings, lake = ground.settings, writer.lake
-    models = cast(settings, ground.environment.manifest.name, archive_of(lake))
+    models = cast(settings, ground.environment.path, archive_of(lake))
     writer.flush()
     return Context(
         campaign=writer.campaign,
@@ -167,7 +167,7 @@ def _context(
         writer=writer,
         attempt=attempt,
         log=writer.log,
-        chain=chain_of(attempt.reads, attempt.epoch, writer.log),
+        chain=writer.log.chain(attempt.reads, attempt.epoch),
         history=History(lake, writer.log, writer.campaign),
         ideators=models.ideators,
         implementer=models.implementer,

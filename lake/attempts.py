@@ -167,6 +167,18 @@ class AttemptLog:
             successor = attempt
         return {stage: chain[stage] for stage in STAGES if stage in chain}
 
+    def chain(self, reads: Iterable[str], epoch: int) -> dict[Stage, Read]:
+        """The attempts of an epoch that rest under `reads`, resolved back to its first stage."""
+        chain: dict[Stage, Read] = {}
+        pending = [Read.parse(text) for text in reads]
+        while pending:
+            read = pending.pop()
+            attempt = self.get(read)
+            if read.epoch == epoch and attempt is not None:
+                chain[read.stage] = read
+                pending += [Read.parse(text) for text in attempt.reads]
+        return chain
+
     def _read_by(self, successor: Attempt | None, stage: Stage) -> Attempt | None:
         """The complete attempt of `stage` that the successor read in its own epoch."""
         if successor is None:

@@ -15,6 +15,6 @@ if __name__ == "__main__":
         from launchers.nursery import serve
 
         sys.exit(serve(int(sys.argv[2])))
-    from launchers.worker import main
+    from launchers.supervisor.supervise import main
 
     sys.exit(main(sys.argv[1:]))

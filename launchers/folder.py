@@ -18,11 +18,7 @@ import fcntl
 import json
 import os
 import time
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from launchers.job import JobSpec
+from typing import Any
 
 SPEC = "spec.json"
 ENV = "env"
@@ -45,15 +41,6 @@ RESULT_PATIENCE_SECONDS = 60.0
 """How long a result waits for a full disk to have room for it."""
 LOW_DISK_BYTES = 4 << 20
 """With less than this free, a failure is the disk's and says nothing of the idea."""
-
-
-def read_spec(run: str) -> "JobSpec":
-    """Reads spec.json into an object with the fields of a JobSpec.
-
-    Importing dataclasses would be a third of a supervisor's start, so this is a stand-in.
-    """
-    with open(os.path.join(run, SPEC), encoding="utf-8") as file:
-        return SimpleNamespace(**json.load(file))  # type: ignore[return-value]
 
 
 def timestamp() -> str:

@@ -1,6 +1,6 @@
 """What a job is, as the launching side sees it: its specification and its state.
 
-The supervisor reads the same specification through `folder.read_spec`, without dataclasses.
+The supervisor reads the same specification through `supervisor.spec`, without dataclasses.
 """
 
 import json

@@ -20,9 +20,9 @@ from launchers.launcher import JobRunningError, LauncherError, UnknownJobError
 from launchers.leftovers import kill_leftovers
 from launchers.nursery import Nursery
 from launchers.process_table import read_process
-from launchers.record import cancellation, new_record, record_bytes
 from launchers.sandbox.environment import passed_environment
 from launchers.sandbox.levels import at_least, sandbox_level
+from launchers.supervisor.record import cancellation, new_record, record_bytes
 from launchers.tree import lay_tree
 
 RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")

@@ -113,7 +113,7 @@ def serve(descriptor: int) -> int:
     Returns:
         The exit code, once the launcher has hung up.
     """
-    from launchers import worker
+    from launchers.supervisor.supervise import main
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are not waited for
     connection = socket.socket(fileno=descriptor)
@@ -124,7 +124,7 @@ def serve(descriptor: int) -> int:
             return 0
         try:
             if os.fork() == 0:
-                _become_supervisor(worker.main, message.decode(), descriptors[0])
+                _become_supervisor(main, message.decode(), descriptors[0])
             answer = READY
         except BlockingIOError:
             answer = REFUSED

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from assets.models import Answer
-from assets.models.connection import Connection, connect
-from assets.models.limits import Limiter
-from assets.models.provider import Prompt, Turn
-from assets.models.retries import Backoff
+from assets.config.connection import Connection
+from assets.models.providers.client import Client
+from assets.models.providers.limits import Limiter
+from assets.models.providers.provider import Prompt, Turn
+from assets.models.providers.retries import Backoff
+from assets.models.requests import Answer
 from tests.model_server import ModelServer
 
 VARIABLE = "VARVE_TEST_KEY"
@@ -50,7 +51,7 @@ def ask(
     """Send prompts one after another, or all at once; their keys are their places."""
 
     async def work() -> list[Answer]:
-        client = connect(connection, limiter or Limiter(), backoff=BACKOFF)
+        client = Client(connection, limiter or Limiter(), backoff=BACKOFF)
         try:
             numbered = enumerate(prompts)
             if at_once:

@@ -28,10 +28,11 @@ import openai
 from rich.console import Console
 from rich.table import Table
 
-from assets.models import Finish
-from assets.models.connection import Connection, connect
-from assets.models.limits import Limiter
-from assets.models.provider import Prompt, Turn
+from assets.config.connection import Connection
+from assets.models.providers.client import Client
+from assets.models.providers.limits import Limiter
+from assets.models.providers.provider import Prompt, Turn
+from assets.models.requests import Finish
 from tests.asking import PROTOCOLS
 
 Call = Callable[[], Awaitable[object]]
@@ -160,7 +161,7 @@ class Cost:
 
 async def compare(port: int, protocol: str, *, stream: bool, calls: int) -> tuple[Cost, Cost]:
     """What a call costs the bare SDK, and what it costs us."""
-    client = connect(connection(port, protocol, stream=stream), Limiter())
+    client = Client(connection(port, protocol, stream=stream), Limiter())
     bare, cost_bare, cost_ours = BARE[protocol](port, stream=stream), Cost(), Cost()
 
     async def ours() -> None:
@@ -194,7 +195,7 @@ async def span_of(work: Awaitable[object]) -> Span:
 async def makespans(port: int, *, calls: int, at_once: int) -> tuple[Span, Span]:
     """Of the bare SDK and of us."""
     bare, slots = bare_anthropic(port, stream=True), asyncio.Semaphore(at_once)
-    client = connect(connection(port, "anthropic", stream=True), Limiter(concurrency=at_once))
+    client = Client(connection(port, "anthropic", stream=True), Limiter(concurrency=at_once))
 
     async def one_bare() -> None:
         async with slots:

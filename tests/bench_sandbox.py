@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 from test_launchers import Jobs
 
-from assets.data import prepare_data
-from assets.environment import read_environment
+from assets.config.data import prepare_data
+from assets.config.environment import read_environment
 from launchers.sandbox.preflight import examine, trial_view
 from launchers.sandbox.walls import WALLS
 

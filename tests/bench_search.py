@@ -18,7 +18,7 @@ from conftest import PROJECT, write_campaign
 from rich.console import Console
 from rich.table import Table
 
-from assets.home import find_home
+from assets.config.home import find_home
 from assets.work import work
 from lake.tables import Stage
 

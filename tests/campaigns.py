@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterable
 
-from assets.home import Home
-from assets.monitor import Hooks, JobsProgress, Stop
-from assets.search import Search, Work, open_search
+from assets.attempt.monitor import Hooks, JobsProgress, Stop
+from assets.config.home import Home
+from assets.graph.search import Search, Work, open_search
 from lake import Lake
 from lake.tables import Idea, Patch, Row, Run, Score, Stage
 

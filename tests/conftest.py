@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from assets.home import PROJECT, Home, find_home
+from assets.config.home import PROJECT, Home, find_home
 
 SMALL = {
     "environment": "tests/environments/ridge",
@@ -15,7 +15,7 @@ SMALL = {
     "epochs": 3,
     "batch": 4,
     "strategy": {"kind": "evolution", "ideas_per_call": 2},
-    "ideators": [{"model": "catalog", "name": "tests/catalogs/ridge.toml"}],
+    "ideators": [{"model": "catalog", "name": "tests/environments/ridge/catalog.toml"}],
     "implementer": {"model": "catalog"},
 }
 VARVE = Path(sys.executable).with_name("varve")

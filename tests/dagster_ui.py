@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from conftest import VARVE, child_environment
 
-from assets.home import Home
+from assets.config.home import Home
 from lake.tables import Stage
 
 START_SECONDS = 180

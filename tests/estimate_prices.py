@@ -10,13 +10,14 @@ from conftest import PROJECT
 from rich.console import Console
 from rich.table import Table
 
-from assets.environment import find_environment, read_environment
-from assets.models import IdeaRequest, KnownIdea, PatchRequest, Usage
-from assets.models.prices import cost, own_price, price_of
-from assets.models.provider import Prompt
-from assets.prompts import ideator_prompt, implementer_prompt
-from assets.schedule import schedule
-from assets.settings import CampaignSettings, Role, campaign_names, read_campaign
+from assets.config.environment import find_environment, read_environment
+from assets.config.prices import cost, own_price, price_of
+from assets.config.settings import CampaignSettings, Role, campaign_names, read_campaign
+from assets.ideas.schedule import schedule
+from assets.models.brief import brief_of
+from assets.models.prompts import ideator_prompt, implementer_prompt
+from assets.models.providers.provider import Prompt
+from assets.models.requests import IdeaRequest, KnownIdea, PatchRequest, Usage
 from lake.tables import IdeaKind
 
 CHARACTERS = 3.5
@@ -45,7 +46,7 @@ def known(number: int) -> KnownIdea:
 
 def prompts(settings: CampaignSettings) -> tuple[list[Prompt], Prompt]:
     """The ideator's calls of a later epoch, and one of the implementer's."""
-    brief = read_environment(find_environment(settings.environment)).brief(settings.profile)
+    brief = brief_of(read_environment(find_environment(settings.environment)), settings.profile)
     per_call = settings.strategy.ideas_per_call
     past = tuple(map(known, range(100)))
     plan = schedule(settings.strategy, epoch=EPOCH, batch=settings.batch, parents=100)

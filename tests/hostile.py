@@ -5,7 +5,7 @@ from pathlib import Path
 
 from conftest import write_campaign
 
-from assets.home import Home
+from assets.config.home import Home
 
 CLEAR = "\x1b[2J\x1b[H"
 TITLE = "\x1b]0;owned\x07"

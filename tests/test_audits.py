@@ -13,8 +13,8 @@ from conftest import PROJECT, write_campaign
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assets.attempt.monitor import Hooks, Stop
 from assets.errors import Interrupted, VarveError
-from assets.monitor import Hooks, Stop
 from assets.scores import audits
 from assets.scores.audits import to_audit
 from lake.tables import (

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.diffs import apply_diff, canonical_diff
+from assets.diffs.git import apply_diff, canonical_diff
+from assets.diffs.syntax import check_syntax
 from assets.errors import PatchError
-from assets.syntax import check_syntax
 
 FILES = {"train.py": b"LR = 1\nSTEPS = 2\n", "model/net.py": b"WIDTH = 3\n"}
 

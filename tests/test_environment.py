@@ -6,7 +6,7 @@ import shutil
 import pytest
 from conftest import PROJECT
 
-from assets.environment import find_environment, read_environment, resolved_profile
+from assets.config.environment import find_environment, read_environment, resolved_profile
 from assets.errors import ManifestError
 
 RIDGE = PROJECT / "tests" / "environments" / "ridge"

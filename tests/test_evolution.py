@@ -3,9 +3,9 @@
 import pytest
 from rows import scored
 
+from assets.config.settings import Strategy
 from assets.evolution import select
-from assets.schedule import exploit_count, schedule, share_out
-from assets.settings import Strategy
+from assets.ideas.schedule import exploit_count, schedule, share_out
 from lake.tables import SelectionRole
 
 

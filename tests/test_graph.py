@@ -7,8 +7,8 @@ import pytest
 from campaigns import materialize, search_all
 from conftest import PROJECT, write_campaign
 
-from assets.definitions import campaign_or_reason, defs
-from assets.instance import open_instance
+from assets.graph.definitions import campaign_or_reason, defs
+from assets.graph.instance import open_instance
 from lake.tables import Stage
 
 GOLDEN = PROJECT / "tests" / "golden" / "asset_graph.json"

@@ -6,10 +6,10 @@ import statistics
 import pytest
 from rows import run
 
-from assets.environment import Baseline, Manifest
-from assets.noise import pooled_noise
+from assets.config.environment import Baseline, Manifest
+from assets.graph.metadata import sparkline
+from assets.results.noise import pooled_noise
 from assets.scores import ComputeRule, judge, reward
-from assets.sheet import sparkline
 from lake.tables import Blame, RunStatus
 
 PROFILE = {"budget_seconds": 1, "outputs": {"m.npy": {"bytes": 1}}}

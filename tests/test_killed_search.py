@@ -18,8 +18,8 @@ from campaigns import facts, rows
 from conftest import PROJECT, VARVE, child_environment, write_campaign
 from dagster_ui import Ui, processes_with, running_ui
 
-from assets.home import Home
-from assets.instance import (
+from assets.config.home import Home
+from assets.graph.instance import (
     PROCESS_TAG,
     UNFINISHED,
     bury_dead_runs,
@@ -139,7 +139,7 @@ def ui(killed):
     write_campaign(campaigns, "broken", epochs="four")
     write_campaign(campaigns, "nowhere", environment="tests/environments/nowhere")
     catalog = killed.root / "catalog.toml"
-    catalog.write_bytes((PROJECT / "tests/catalogs/ridge.toml").read_bytes())
+    catalog.write_bytes((PROJECT / "tests/environments/ridge/catalog.toml").read_bytes())
     model = [{"model": "catalog", "name": str(catalog)}]
     write_campaign(campaigns, "failing", epochs=2, ideators=model)
     finish_search(killed, "failing")

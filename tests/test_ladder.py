@@ -9,10 +9,10 @@ from damage.write import header
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.diffs import apply_diff, canonical_diff
-from assets.environment import read_environment
+from assets.config.environment import read_environment
+from assets.diffs.git import apply_diff, canonical_diff
+from assets.diffs.strict import MOST_BYTES, check_diff
 from assets.ladder import Applied, Form, apply_answer
-from assets.validator import MOST_BYTES, check_diff
 from launchers import tree_hash
 
 RIDGE = read_environment(PROJECT / "tests" / "environments" / "ridge")

@@ -6,7 +6,7 @@ from damage.corpus import Case, corpus
 from damage.traps import TRAPS
 from damage.ways import WAYS
 
-from assets.diffs import apply_diff
+from assets.diffs.git import apply_diff
 from assets.ladder import apply_answer
 from launchers import tree_hash
 

@@ -16,12 +16,11 @@ import yaml
 from campaigns import PressedAfter, materialize, opened, rows, search_all
 from conftest import PROJECT, VARVE, child_environment, write_campaign
 
-from assets.diffs import apply_diff
-from assets.environment import read_environment
-from assets.errors import Interrupted, VarveError
-from assets.home import Home
-from assets.models import ProviderError
-from assets.monitor import Hooks, Stop
+from assets.attempt.monitor import Hooks, Stop
+from assets.config.environment import read_environment
+from assets.config.home import Home
+from assets.diffs.git import apply_diff
+from assets.errors import Interrupted, ProviderError, VarveError
 from lake import Journal, Lake, StorageError, query
 from lake.tables import (
     Blame,

@@ -15,7 +15,7 @@ from test_launchers import RIDGE, jobs, ridge_data, ridge_tree
 __all__ = ["jobs"]
 
 MANIFEST = tomllib.loads((RIDGE / "pyproject.toml").read_text())["tool"]["varve"]
-CATALOG = tomllib.loads((RIDGE.parent.parent / "catalogs" / "ridge.toml").read_text())["ideas"]
+CATALOG = tomllib.loads((RIDGE / "catalog.toml").read_text())["ideas"]
 IDEAS = {idea["name"]: idea for idea in CATALOG}
 
 

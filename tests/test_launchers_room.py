@@ -64,7 +64,7 @@ def test_the_room_is_python_3_10_and_imports_the_standard_library_only():
 
 def test_a_supervisor_imports_nothing_slow():
     script = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import launchers.worker\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); import launchers.supervisor.supervise\n"
         "slow = {'dataclasses', 'inspect', 'subprocess', 'pathlib', 'shutil', 'asyncio', 'socket'}\n"
         "print(sorted(slow & set(sys.modules)))"
     )

@@ -4,13 +4,13 @@ import pytest
 from campaigns import PressedAfter, rows, search_all
 from conftest import SMALL, write_campaign
 
-from assets import level
-from assets.campaign import campaign_definitions
+from assets.attempt.monitor import Hooks, Stop
+from assets.config import sandbox as level
+from assets.config.sandbox import choose_level
+from assets.config.settings import CampaignSettings, Ideator, Implementer, read_campaign
 from assets.errors import Interrupted, SandboxError
-from assets.instance import open_instance
-from assets.level import choose_level
-from assets.monitor import Hooks, Stop
-from assets.settings import CampaignSettings, Ideator, Implementer, read_campaign
+from assets.graph.campaign import campaign_definitions
+from assets.graph.instance import open_instance
 from lake.tables import Run, RunEvent, RunEventKind, RunStatus
 from launchers.sandbox.preflight import Finding
 

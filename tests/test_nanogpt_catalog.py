@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 
 ROOT = Path(__file__).parent.parent
-CATALOG = tomllib.loads((ROOT / "assets/models/catalog/nanogpt.toml").read_text())
+CATALOG = tomllib.loads((ROOT / "environments/nanogpt/catalog.toml").read_text())
 IDEAS = {idea["name"]: idea for idea in CATALOG["ideas"]}
 STORY = (ROOT / "environments/nanogpt/train.py").read_text()
 

@@ -10,10 +10,11 @@ from conftest import PROJECT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.models import Draft, KnownIdea
-from assets.novelty import THRESHOLD, similarity, tokens, too_similar
+from assets.config.settings import THRESHOLD
+from assets.ideas.novelty import similarity, tokens, too_similar
+from assets.models.requests import Draft, KnownIdea
 
-CATALOG = PROJECT / "assets" / "models" / "catalog" / "nanogpt.toml"
+CATALOG = PROJECT / "environments" / "nanogpt" / "catalog.toml"
 WRITTEN = tomllib.loads((PROJECT / "tests" / "near_copies.toml").read_text())["ideas"]
 
 

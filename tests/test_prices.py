@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from assets.models import Usage
-from assets.models.connection import Connection
-from assets.models.prices import Rates, _table, cost, is_priced, own_price, price_of
+from assets.config.connection import Connection
+from assets.config.prices import Rates, _table, own_price, price_of
+from assets.models.providers.costs import cost
+from assets.models.requests import Usage
 
 
 def test_every_row_can_be_read_and_names_its_page():
@@ -82,9 +83,9 @@ def test_an_own_price_stands_for_the_table():
         base_url="http://127.0.0.1:8000/v1",
         price={"input": 0.0, "output": 0.0},
     )
-    assert is_priced(free)
+    assert free.is_priced
     assert cost(own_price(free.price), Usage(input_tokens=9, output_tokens=9)) == 0
-    assert not is_priced(free.model_copy(update={"price": None}))
+    assert not free.model_copy(update={"price": None}).is_priced
 
 
 def test_the_row_is_kept_as_json():

@@ -17,8 +17,13 @@ from hostile import ALL
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.environment import read_environment
-from assets.models import (
+from assets.config.environment import read_environment
+from assets.models.brief import brief_of
+from assets.models.language import LanguageModel
+from assets.models.prompts import IDEAS_SCHEMA, ideator_prompt, implementer_prompt
+from assets.models.prompts.filters import code_block, nonce_fence
+from assets.models.providers.provider import Prompt
+from assets.models.requests import (
     Answer,
     EnvironmentBrief,
     FailedTry,
@@ -27,10 +32,6 @@ from assets.models import (
     PatchRequest,
     Place,
 )
-from assets.models.language import LanguageModel
-from assets.models.provider import Prompt
-from assets.prompts import IDEAS_SCHEMA, ideator_prompt, implementer_prompt
-from assets.prompts.quoting import code_block, nonce_fence
 from lake.tables import IdeaKind, Stage
 
 GOLDEN = PROJECT / "tests" / "golden" / "prompts"
@@ -40,11 +41,11 @@ FOLDERS = {
 }
 
 
-def brief_of(name: str) -> EnvironmentBrief:
-    return read_environment(FOLDERS[name]).brief("cpu")
+def brief(name: str) -> EnvironmentBrief:
+    return brief_of(read_environment(FOLDERS[name]), "cpu")
 
 
-BRIEFS = {name: brief_of(name) for name in FOLDERS}
+BRIEFS = {name: brief(name) for name in FOLDERS}
 
 
 def known(digit: int, title: str, text: str, value=None, reason=None) -> KnownIdea:

@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.models import AnswerError, Draft
+from assets.errors import AnswerError
 from assets.models.proposals import (
     MOST_CHARACTERS,
     TEXT_CHARACTERS,
     TITLE_CHARACTERS,
     read_ideas,
 )
-from assets.thoughts import without_thoughts
+from assets.models.requests import Draft
+from assets.models.thoughts import without_thoughts
 
 A = {"title": "Twice the rate", "text": "Set RATE to 2 in train.py.", "parents": ["e0i12"]}
 B = {"title": "No pause", "text": "Remove the pause.\nIt only waits.", "parents": []}

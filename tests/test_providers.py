@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from assets.models import Finish, ProviderError
-from assets.models.provider import Turn
+from assets.errors import ProviderError
+from assets.models.providers.provider import Turn
+from assets.models.requests import Finish
 from tests.asking import (
     KEY,
     PROMPT,

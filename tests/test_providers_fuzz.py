@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assets.models.client import open_dialect
-from assets.models.connection import Connection
-from assets.models.draft import Draft, Piece, TooLongError
-from assets.models.exchange import Dialect, ReportedError
-from assets.models.retries import fault_of_status
-from assets.models.secrets import Secret
+from assets.config.connection import Connection
+from assets.models.providers.client import open_dialect
+from assets.models.providers.exchange import Dialect, ReportedError
+from assets.models.providers.reply import Draft, Piece, TooLongError
+from assets.models.providers.retries import fault_of_status
+from assets.models.providers.secrets import Secret
 from tests.asking import PROTOCOLS
 
 WORDS = [

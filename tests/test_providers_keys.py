@@ -10,11 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from assets.models import Finish, ProviderError
-from assets.models.client import Client
-from assets.models.connection import Connection
-from assets.models.limits import Limiter
-from assets.models.secrets import Secret, read_key
+from assets.config.connection import Connection
+from assets.errors import ProviderError
+from assets.models.providers.client import Client
+from assets.models.providers.limits import Limiter
+from assets.models.providers.secrets import Secret, read_key
+from assets.models.requests import Finish
 from tests.asking import KEY, PROTOCOLS, VARIABLE, WAYS, ask_once, connection_to
 from tests.model_server import Behaviour, Fault, ModelServer, Request
 
@@ -152,10 +153,11 @@ def test_the_key_of_a_page_that_is_no_answer_is_hidden(server):
 
 def test_no_sdk_is_imported_before_the_first_call():
     program = (
-        "import sys, assets.settings, assets.models.connection, assets.models.client\n"
-        "from assets.models.connection import Connection, connect\n"
-        "from assets.models.limits import Limiter\n"
-        "connect(Connection(provider='p', protocol='openai', model='m'), Limiter())\n"
+        "import sys, assets.config.settings, assets.config.connection, assets.models.providers.client\n"
+        "from assets.config.connection import Connection\n"
+        "from assets.models.providers.client import Client\n"
+        "from assets.models.providers.limits import Limiter\n"
+        "Client(Connection(provider='p', protocol='openai', model='m'), Limiter())\n"
         "heavy = {'anthropic', 'openai', 'httpx2', 'dagster', 'torch'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

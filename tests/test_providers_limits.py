@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.models import Finish, ProviderError
-from assets.models.connection import connect
-from assets.models.exchange import event_data
-from assets.models.limits import Limiter
-from assets.models.retries import Backoff, Then, fault_of_status, wait_of
+from assets.errors import ProviderError
+from assets.models.providers.client import Client
+from assets.models.providers.exchange import event_data
+from assets.models.providers.limits import Limiter
+from assets.models.providers.retries import Backoff, Then, fault_of_status, wait_of
+from assets.models.requests import Finish
 from tests.asking import BACKOFF, KEY, PROMPT, PROTOCOLS, VARIABLE, ask, ask_once, connection_to
 from tests.model_server import Behaviour, Fault, ModelServer, Request
 
@@ -86,7 +87,7 @@ def test_a_429_pauses_its_model_and_no_other(server):
 
     async def work() -> list[int]:
         clients = [
-            connect(connection_to(server, "openai_chat", model=model), limiter, backoff=BACKOFF)
+            Client(connection_to(server, "openai_chat", model=model), limiter, backoff=BACKOFF)
             for model in ("busy", "free")
         ]
         calls = [client.send(PROMPT, key=str(n)) for client in clients for n in range(10)]
@@ -106,7 +107,7 @@ def test_a_call_that_is_given_up_gives_its_slot_back(server):
 
     async def work() -> Finish:
         limiter = Limiter(concurrency=1)
-        client = connect(connection_to(server, "anthropic"), limiter, backoff=BACKOFF)
+        client = Client(connection_to(server, "anthropic"), limiter, backoff=BACKOFF)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(client.send(PROMPT, key="0"), 3)
         answer = await client.send(PROMPT, key="1")
@@ -127,7 +128,7 @@ def test_eight_calls_without_an_answer_end_the_stage(server, protocol):
 
 def test_a_client_that_was_closed_begins_anew(server):
     async def work() -> Finish:
-        client = connect(connection_to(server, "openai_chat", tries=1), Limiter(), backoff=BACKOFF)
+        client = Client(connection_to(server, "openai_chat", tries=1), Limiter(), backoff=BACKOFF)
         server.behave = lambda request: Behaviour(status=500)
         for _ in range(8):
             await client.send(PROMPT, key="0")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import ValidationError
 
-from assets.models.connection import Connection, read_options
+from assets.config.connection import Connection, read_options
 from tests.asking import KEY, PROTOCOLS, VARIABLE, ask_once, connection_to
 from tests.model_server import ModelServer
 

@@ -36,22 +36,22 @@ from rich.console import Console
 from rows import scored
 from test_launchers import jobs
 
-from assets.environment import read_environment
-from assets.history import Scored
-from assets.home import Home
-from assets.progress import best_table
-from assets.quoted import answer_text, one_line, quotation
-from assets.sheet import stage_metadata
-from assets.spending import Bill
-from assets.summary import summarize
+from assets.attempt.spending import Bill
+from assets.config.environment import read_environment
+from assets.config.home import Home
+from assets.graph.metadata import stage_metadata
+from assets.quoting import answer_text, one_line, quotation
+from assets.results.history import Scored
+from assets.results.summary import summarize
+from assets.terminal.display import best_table
 from assets.work import Report
 from lake import FORMATS, Result, query
 from lake.attempts import Attempt, AttemptState
 from lake.tables import Idea, Run, RunEvent, Stage
-from launchers import quote
-from launchers.evaluation import EvaluationError, read_evaluation
-from launchers.quote import fenced, is_hidden, shortened, visible, visible_line
-from launchers.record import REASON_CHARACTERS, failure
+from launchers import visible as quote
+from launchers.supervisor.evaluation import EvaluationError, read_evaluation
+from launchers.supervisor.record import REASON_CHARACTERS, failure
+from launchers.visible import fenced, is_hidden, shortened, visible, visible_line
 
 __all__ = ["jobs"]
 
@@ -221,7 +221,7 @@ def test_what_is_said_of_a_broken_report_is_visible(tmp_path, changes):
 
 
 def test_the_file_travels_with_every_job():
-    tree = ast.parse((PROJECT / "launchers" / "quote.py").read_text(), feature_version=(3, 10))
+    tree = ast.parse((PROJECT / "launchers" / "visible.py").read_text(), feature_version=(3, 10))
     assert tree
 
 

@@ -14,10 +14,10 @@ from conftest import PROJECT, VARVE, child_environment, write_campaign
 from pydantic import BaseModel
 
 from assets.cli import main, ui
-from assets.environment import Manifest, Profile, find_environment, read_environment
-from assets.home import Home
+from assets.config.environment import Manifest, Profile, find_environment, read_environment
+from assets.config.home import Home
+from assets.config.settings import CampaignSettings
 from assets.models.catalog import read_catalog
-from assets.settings import CampaignSettings
 from lake import query
 
 README = (PROJECT / "README.md").read_text()
@@ -97,7 +97,7 @@ def test_every_path_that_is_named_exists():
 
 
 def test_the_variables_are_those_that_are_read():
-    known = set(re.findall(r"\bVARVE_\w+", (PROJECT / "assets" / "home.py").read_text()))
+    known = set(re.findall(r"\bVARVE_\w+", (PROJECT / "assets" / "config" / "home.py").read_text()))
     assert {row[0] for row in table(README, "| variable | what lies there | default |")} == known
     assert "TORCH_INDEX ?=" in (PROJECT / "Makefile").read_text()
 
@@ -209,7 +209,7 @@ def test_the_baseline_and_the_catalog_are_the_measured_ones():
     assert f"mean {baseline.mean}, sd {baseline.sd}, n={baseline.n}" in README
     row = f"| {baseline.mean} | {baseline.sd} | {baseline.n} | {baseline.cpu_seconds} |"
     assert row in (nanogpt.path / "README.md").read_text()
-    assert f"catalog of {len(read_catalog('nanogpt', None).ideas)} known ideas" in README
+    assert f"catalog of {len(read_catalog(nanogpt.path, None).ideas)} known ideas" in README
 
 
 def test_the_pinned_torch_is_the_one_that_is_told():

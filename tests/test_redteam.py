@@ -14,14 +14,14 @@ from redteam.world import MYSELF, World
 from rows import run as run_row
 from test_launchers import jobs, ridge_tree
 
-from assets.data import PreparedData
+from assets.config.data import PreparedData
 from assets.ladder import apply_answer
 from assets.runs.adoption import is_adoptable
 from assets.runs.plan import run_key
 from lake.ids import content_hash
 from launchers import TreeError, tree_hash
-from launchers.quote import fenced, visible
 from launchers.sandbox.levels import LEVELS as DECLARED
+from launchers.visible import fenced, visible
 
 __all__ = ["jobs"]
 

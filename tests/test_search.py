@@ -11,11 +11,11 @@ import pytest
 from campaigns import PressedAfter, facts, materialize, opened, rows, search_all
 from conftest import PROJECT, write_campaign
 
+from assets.attempt.lock import hold
+from assets.attempt.monitor import Hooks, Stop
 from assets.errors import Interrupted, VarveError
-from assets.hold import hold
-from assets.instance import open_instance
-from assets.monitor import Hooks, Stop
-from assets.search import Work, open_search
+from assets.graph.instance import open_instance
+from assets.graph.search import Work, open_search
 from lake import App, Journal, Lake, Writer, query
 from lake.tables import (
     AttemptEvent,
@@ -42,7 +42,7 @@ def searched(tmp_path_factory):
         patch.setenv("VARVE_HOME", str(folder / "home"))
         patch.setenv("VARVE_CAMPAIGNS", str(folder / "campaigns"))
         write_campaign(folder / "campaigns")
-        from assets.home import find_home
+        from assets.config.home import find_home
 
         home = find_home()
         search_all(home)

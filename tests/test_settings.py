@@ -3,8 +3,8 @@
 import pytest
 from conftest import PROJECT, SMALL, write_campaign
 
+from assets.config.settings import CampaignSettings, campaign_names, read_campaign, read_settings
 from assets.errors import CampaignError
-from assets.settings import CampaignSettings, campaign_names, read_campaign, read_settings
 
 SHIPPED = PROJECT / "assets" / "campaigns"
 
@@ -143,7 +143,7 @@ def test_a_folder_that_dagster_could_not_name_is_refused(tmp_path):
 
 
 def test_dagsters_own_schema_knows_every_key(tmp_path):
-    from assets.campaign import Campaign
+    from assets.graph.campaign import Campaign
 
     schema = Campaign.get_model_cls().model_json_schema()
     assert set(SMALL) <= set(schema["properties"])

@@ -9,11 +9,11 @@ from campaigns import materialize, search_all
 from conftest import VARVE, child_environment, write_campaign
 from rows import idea, patch, run, scored
 
+from assets.config.home import Home
 from assets.errors import VarveError
-from assets.home import Home
-from assets.noise import Noise
-from assets.show import find_row
-from assets.story import BLAMED, KINDS, Story, tell
+from assets.results.noise import Noise
+from assets.terminal.show import find_row
+from assets.terminal.story import BLAMED, KINDS, Story, tell
 from lake import Lake, query
 from lake.tables import (
     Blame,

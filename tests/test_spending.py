@@ -4,10 +4,10 @@ import pytest
 from conftest import PROJECT
 from rows import KEYS
 
-from assets.environment import read_environment
+from assets.attempt.spending import Spending, gpu_hours, gpus
+from assets.config.environment import read_environment
+from assets.config.settings import Budget
 from assets.errors import BudgetReached
-from assets.settings import Budget
-from assets.spending import Spending, gpu_hours, gpus
 from lake import Cost, Lake, costs
 from lake.tables import Completion, RunEvent, RunEventKind, Stage
 

@@ -6,9 +6,9 @@ import pytest
 from campaigns import PressedAfter, rows, search_all
 from conftest import PROJECT, write_campaign
 
+from assets.attempt.monitor import Hooks, Stop
 from assets.errors import VarveError
-from assets.monitor import Hooks, Stop
-from assets.search import open_search
+from assets.graph.search import open_search
 from lake import Lake
 from lake.tables import Blame, Run, RunEvent, RunEventKind, Score, Stage
 from launchers import LocalLauncher
@@ -81,7 +81,7 @@ def test_an_evaluator_that_breaks_stops_the_search_and_burns_no_epochs(home, fol
 
 def test_a_small_catalog_gives_fewer_ideas_and_no_error(home, tmp_path):
     catalog = tmp_path / "two.toml"
-    parts = (PROJECT / "tests/catalogs/ridge.toml").read_text().split("[[ideas]]")
+    parts = (PROJECT / "tests/environments/ridge/catalog.toml").read_text().split("[[ideas]]")
     catalog.write_text("[[ideas]]".join(parts[:3]))
     model = [{"model": "catalog", "name": str(catalog)}]
     write_campaign(home.campaigns, ideators=model, epochs=2)
@@ -115,7 +115,7 @@ def test_settings_that_changed_under_an_open_attempt_begin_a_new_one(home):
 )
 def test_a_malformed_catalog_is_said_before_an_epoch_begins(home, tmp_path, change, said):
     catalog = tmp_path / "bad.toml"
-    catalog.write_text(change((PROJECT / "tests/catalogs/ridge.toml").read_text()))
+    catalog.write_text(change((PROJECT / "tests/environments/ridge/catalog.toml").read_text()))
     write_campaign(home.campaigns, ideators=[{"model": "catalog", "name": str(catalog)}])
     with pytest.raises(VarveError, match=f"malformed catalog .*{said}"):
         search_all(home)

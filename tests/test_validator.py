@@ -11,14 +11,14 @@ from conftest import PROJECT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.diffs import GIT, apply_diff, canonical_diff
-from assets.environment import Environment, read_environment
+from assets.config.environment import Environment, read_environment
+from assets.diffs.git import GIT, apply_diff, canonical_diff
+from assets.diffs.paths import check_path, importable_names
+from assets.diffs.strict import MOST_BYTES, MOST_FILES, check_diff
+from assets.diffs.syntax import check_syntax
+from assets.diffs.trees import check_tree, touched_paths
 from assets.errors import PatchError
 from assets.ladder import apply_answer
-from assets.paths import check_path, importable_names
-from assets.syntax import check_syntax
-from assets.trees import check_tree, touched_paths
-from assets.validator import MOST_BYTES, MOST_FILES, check_diff
 from launchers import tree_hash
 
 RIDGE = read_environment(PROJECT / "tests" / "environments" / "ridge")
@@ -750,14 +750,14 @@ def test_source_that_python_cannot_read_costs_the_patch_and_nothing_else(source,
 
 
 def test_a_compiler_that_hangs_is_killed(monkeypatch):
-    monkeypatch.setattr("assets.syntax.COMPILER", "import time; time.sleep(60)")
-    monkeypatch.setattr("assets.syntax.COMPILE_SECONDS", 0.2)
+    monkeypatch.setattr("assets.diffs.syntax.COMPILER", "import time; time.sleep(60)")
+    monkeypatch.setattr("assets.diffs.syntax.COMPILE_SECONDS", 0.2)
     with pytest.raises(PatchError, match=r"train\.py: .* still reading after 0\.2 s"):
         check_syntax({"train.py": b"x = 1\n"})
 
 
 def test_a_compiler_that_dies_is_told_of(monkeypatch):
-    monkeypatch.setattr("assets.syntax.COMPILER", "import os; os.abort()")
+    monkeypatch.setattr("assets.diffs.syntax.COMPILER", "import os; os.abort()")
     with pytest.raises(PatchError, match="ended by signal 6"):
         check_syntax({"train.py": b"x = 1\n"})
 

@@ -7,7 +7,7 @@ import struct
 import pytest
 from test_launchers import jobs, ridge_tree
 
-from launchers.formats import FormatError, check_format
+from launchers.supervisor.formats import FormatError, check_format
 
 __all__ = ["jobs"]
 

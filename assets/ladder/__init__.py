@@ -17,15 +17,15 @@ two trees, so that applying it gives the tree byte for byte whatever the answer 
 
 from dataclasses import dataclass
 
-from assets.diffs import canonical_diff
-from assets.environment import Environment
+from assets.config.environment import Environment
+from assets.diffs.git import canonical_diff
+from assets.diffs.strict import MOST_BYTES, check_diff, check_size
+from assets.diffs.syntax import check_syntax
+from assets.diffs.trees import check_tree, touched_paths
 from assets.errors import PatchError
 from assets.ladder.climb import Form, form_of, patched_by
-from assets.syntax import check_syntax
-from assets.trees import check_tree, touched_paths
-from assets.validator import MOST_BYTES, check_diff, check_size
-from launchers.quote import visible
 from launchers.tree import tree_hash
+from launchers.visible import visible
 
 __all__ = ["Applied", "Form", "apply_answer", "kept"]
 

@@ -3,15 +3,17 @@
 1. One diff that the strict reader takes and git applies where it says.
 2. SEARCH/REPLACE blocks, unified diffs read forgivingly, whole files; all of an answer together.
 
-The tree is not looked at here: that is the same for all rungs (`assets.trees`).
+The tree is not looked at here: that is the same for all rungs (`assets.diffs.trees`).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from assets.diffs import apply_diff
-from assets.environment import Environment
+from assets.config.environment import Environment
+from assets.diffs.git import apply_diff
+from assets.diffs.paths import check_path
+from assets.diffs.strict import check_diff
 from assets.errors import PatchError
 from assets.ladder.blocks import OPEN, Block, read_blocks
 from assets.ladder.change import changed_by_block, changed_by_hunks, made_by_hunks
@@ -19,9 +21,7 @@ from assets.ladder.fences import Stretch, stretches
 from assets.ladder.sections import Section, begins_diff, is_diff, read_sections
 from assets.ladder.source import Source, read_source
 from assets.ladder.whole import whole_file
-from assets.paths import check_path
-from assets.thoughts import without_thoughts
-from assets.validator import check_diff
+from assets.models.thoughts import without_thoughts
 
 DIFF_LANGUAGES = {"diff", "patch", "udiff"}
 EXPECTED = (

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from assets.diffs.strict import refused_header
 from assets.errors import PatchError
-from assets.validator import refused_header
 
 SIDE = re.compile(r"(?:---|\+\+\+) +(?P<path>[^\t]*?)(?P<behind>\t.*| +\d{4}-\d\d-\d\d\b.*)?[ \t]*")
 TIME = re.compile(

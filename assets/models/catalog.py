@@ -12,21 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from assets.errors import CampaignError
-from assets.home import PROJECT
-from assets.models import (
-    Answer,
-    AnswerError,
-    Call,
-    Draft,
-    IdeaRequest,
-    KnownIdea,
-    PatchRequest,
-    Place,
-)
+from assets.config.environment import CATALOG_FILE
+from assets.config.home import PROJECT
+from assets.errors import AnswerError, CampaignError
+from assets.models.requests import Answer, Call, Draft, IdeaRequest, KnownIdea, PatchRequest, Place
 from lake.tables import IdeaKind
 
-FOLDER = Path(__file__).parent / "catalog"
 TRIES = 200
 """Draws before a call gives fewer ideas than it was asked for: recombining repeats itself."""
 
@@ -142,13 +133,17 @@ class Catalog:
         )
 
 
-def read_catalog(environment: str, name: str | None) -> Catalog:
-    """The catalog of an environment, or the file called `name`.
+def read_catalog(environment: Path, name: str | None) -> Catalog:
+    """The catalog beside an environment, or the file called `name`.
+
+    Args:
+        environment: its folder.
+        name: a file's path from the project's top; None is the environment's own catalog.
 
     Raises:
         CampaignError: if there is none, or it is malformed.
     """
-    path = PROJECT / name if name else FOLDER / f"{environment}.toml"
+    path = PROJECT / name if name else environment / CATALOG_FILE
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
         ideas = [_idea(entry) for entry in document["ideas"]]
@@ -162,7 +157,7 @@ def read_catalog(environment: str, name: str | None) -> Catalog:
             f"{path}: malformed catalog ({error!r}); expected [[ideas]] with name, title, text "
             "and [[ideas.edits]] with file, search, replace"
         ) from error
-    return Catalog(ideas, name=path.stem)
+    return Catalog(ideas, name=path.parent.name if path.name == CATALOG_FILE else path.stem)
 
 
 def _idea(entry: dict[str, object]) -> CatalogIdea:

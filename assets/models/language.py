@@ -3,10 +3,10 @@
 It knows nothing of its provider but how to send a prompt, and keeps no state of its own.
 """
 
-from assets.models import Answer, Call, Draft, IdeaRequest, PatchRequest, Place
+from assets.models.prompts import ideator_prompt, implementer_prompt
 from assets.models.proposals import read_ideas
-from assets.models.provider import Prompt, Provider
-from assets.prompts import ideator_prompt, implementer_prompt
+from assets.models.providers.provider import Prompt, Provider
+from assets.models.requests import Answer, Call, Draft, IdeaRequest, PatchRequest, Place
 
 
 class LanguageModel:

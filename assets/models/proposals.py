@@ -16,15 +16,16 @@ caller.
 import re
 from collections.abc import Callable, Iterable
 
-from assets.models import AnswerError, Draft
+from assets.errors import AnswerError
 from assets.models.answer_forms import (
     Section,
     json_sections,
     markdown_sections,
     tagged_sections,
 )
-from assets.thoughts import without_thoughts
-from launchers.quote import shortened, visible_line
+from assets.models.requests import Draft
+from assets.models.thoughts import without_thoughts
+from launchers.visible import shortened, visible_line
 
 MOST_CHARACTERS = 1 << 20
 """Of an answer; ideas are a hundredth of it."""

@@ -7,7 +7,8 @@ with what was asked then; a difference is written into the new completion's `rea
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from assets.models import (
+from assets.errors import ProviderError
+from assets.models.requests import (
     Answer,
     Call,
     Draft,
@@ -16,7 +17,6 @@ from assets.models import (
     Model,
     PatchRequest,
     Place,
-    ProviderError,
     Usage,
 )
 from lake.tables import Completion, Stage

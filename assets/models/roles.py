@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from assets.config.connection import Connection
+from assets.config.settings import CATALOG, RECORDED, CampaignSettings, Role
 from assets.errors import CampaignError
-from assets.models import Model
 from assets.models.catalog import read_catalog
-from assets.models.connection import Connection, connect
 from assets.models.language import LanguageModel
-from assets.models.limits import Limiter
+from assets.models.providers.client import Client
+from assets.models.providers.limits import Limiter
+from assets.models.providers.retries import Backoff
+from assets.models.providers.secrets import read_key
 from assets.models.recorded import Recorded, Recording
-from assets.models.retries import Backoff
-from assets.models.secrets import read_key
-from assets.settings import CATALOG, RECORDED, CampaignSettings, Role
+from assets.models.requests import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +35,12 @@ class Archive:
     """What its models said; raises VarveError."""
 
 
-def cast(settings: CampaignSettings, environment: str, archive: Archive) -> Cast:
+def cast(settings: CampaignSettings, environment: Path, archive: Archive) -> Cast:
     """The models that a campaign asks.
 
     Args:
         settings: of the campaign.
-        environment: name in its manifest; its catalog is the default.
+        environment: its folder; the catalog in it is the default.
         archive: for recorded roles.
 
     Raises:
@@ -67,7 +69,7 @@ def check_keys(settings: CampaignSettings) -> None:
 @dataclass(slots=True, kw_only=True)
 class _Maker:
     settings: CampaignSettings
-    environment: str
+    environment: Path
     archive: Archive
     limiters: dict[str, Limiter] = field(default_factory=dict)
     """One per provider, for all roles."""
@@ -88,7 +90,7 @@ class _Maker:
             connection.provider,
             Limiter(concurrency=provider.concurrency, calls_per_minute=provider.calls_per_minute),
         )
-        client = connect(connection, limiter, backoff=Backoff(first_seconds=provider.wait_seconds))
+        client = Client(connection, limiter, backoff=Backoff(first_seconds=provider.wait_seconds))
         # twice as many: a call that waits for its next try lets another one go
         return LanguageModel(
             client,

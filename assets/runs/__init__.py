@@ -11,13 +11,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from assets.data import torch_version
+from assets.attempt.context import Context, Produced
+from assets.attempt.spending import gpu_hours
+from assets.config.data import torch_version
 from assets.runs.adoption import find_finished
 from assets.runs.confirm import plan_confirmations
 from assets.runs.dispatch import Dispatch, Outcome
 from assets.runs.plan import Job, plan_jobs
-from assets.spending import gpu_hours
-from assets.stage import Context, Produced
 from lake.tables import Blame, Run, RunStatus, now
 
 

@@ -5,7 +5,7 @@ Jobs that run, or that ended without a row yet, are found by the launcher (`Laun
 
 from collections.abc import Collection
 
-from assets.stage import Context
+from assets.attempt.context import Context
 from lake.tables import Blame, Run, RunStatus
 from launchers.sandbox.levels import at_least
 

@@ -9,10 +9,10 @@ import json
 import statistics
 from collections.abc import Sequence
 
-from assets.baselines import compute_rule
-from assets.judging import judge
+from assets.attempt.baselines import compute_rule
+from assets.attempt.context import Context
+from assets.results.judging import judge
 from assets.runs.plan import Job, job_of
-from assets.stage import Context
 from lake.ids import content_id
 from lake.tables import IdeaKind, Run, RunPurpose
 

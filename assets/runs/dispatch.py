@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from assets.attempt.context import Context
+from assets.attempt.monitor import JobsProgress, StopLevel
+from assets.attempt.spending import gpu_hours
 from assets.errors import Interrupted, MachineError
-from assets.job_spec import job_spec
-from assets.monitor import JobsProgress, StopLevel
+from assets.jobs.spec import job_spec
 from assets.runs.adoption import may_stand_in
 from assets.runs.facts import Facts
 from assets.runs.plan import Job
-from assets.spending import gpu_hours
-from assets.stage import Context
 from lake.tables import IdeaKind, Run, RunEventKind, RunStatus
 from launchers import JobPhase, JobSpec, says_nothing
 from launchers.sandbox.levels import at_least

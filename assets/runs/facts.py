@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from assets.attempt.context import Context
 from assets.runs.plan import Job
-from assets.stage import Context
 from lake.ids import event_id
 from lake.tables import RunEvent, RunEventKind
 from launchers import says_nothing

@@ -4,10 +4,10 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from assets.data import PreparedData, torch_version
-from assets.diffs import apply_diff
-from assets.environment import Environment, Profile, resolved_profile
-from assets.stage import Context
+from assets.attempt.context import Context
+from assets.config.data import PreparedData, torch_version
+from assets.config.environment import Environment, Profile, resolved_profile
+from assets.diffs.git import apply_diff
 from lake.ids import content_hash, run_id
 from lake.tables import Idea, IdeaKind, Patch, PatchStatus, RunPurpose, Stage
 

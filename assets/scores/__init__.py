@@ -7,10 +7,10 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 
-from assets.baselines import compute_rule
-from assets.judging import ComputeRule, judge, reward
+from assets.attempt.baselines import compute_rule
+from assets.attempt.context import Context, Produced
+from assets.results.judging import ComputeRule, judge, reward
 from assets.scores.audits import Candidate, audit, to_audit
-from assets.stage import Context, Produced
 from lake.ids import score_id
 from lake.tables import (
     Blame,

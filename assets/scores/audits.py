@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assets.diffs import apply_diff
-from assets.ends import record_end
+from assets.attempt.context import Context
+from assets.attempt.monitor import JobsProgress, StopLevel
+from assets.diffs.git import apply_diff
 from assets.errors import Interrupted, MachineError
-from assets.job_spec import job_spec
-from assets.monitor import JobsProgress, StopLevel
-from assets.stage import Context
+from assets.jobs.ends import record_end
+from assets.jobs.spec import job_spec
 from lake.ids import content_hash, content_id
 from lake.tables import Blame, Patch, Run, Score, ScoreStatus
 from launchers import JobPhase, JobSpec, says_nothing

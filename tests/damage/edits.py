@@ -9,11 +9,11 @@ from functools import cache
 
 from conftest import PROJECT
 
-from assets.environment import Environment, read_environment
+from assets.config.environment import Environment, read_environment
 
 CATALOGS = {
-    "environments/nanogpt": "assets/models/catalog/nanogpt.toml",
-    "tests/environments/ridge": "tests/catalogs/ridge.toml",
+    "environments/nanogpt": "environments/nanogpt/catalog.toml",
+    "tests/environments/ridge": "tests/environments/ridge/catalog.toml",
 }
 PAIRS = '''"""Pairs of different inputs."""
 

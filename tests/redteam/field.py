@@ -25,10 +25,10 @@ from redteam.world import KEY_NAME, MYSELF, Account, World
 from scratch import scratch
 
 import launchers
-from assets.diffs import apply_diff
-from assets.environment import Environment, find_environment, read_environment
-from assets.judging import ComputeRule, Judgement, judge
+from assets.config.environment import Environment, find_environment, read_environment
+from assets.diffs.git import apply_diff
 from assets.ladder import Applied, apply_answer
+from assets.results.judging import ComputeRule, Judgement, judge
 from lake.tables import Blame, RunStatus
 from launchers import JobPhase, JobSpec, LocalLauncher, tree_hash
 from launchers import folder as names

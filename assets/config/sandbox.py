@@ -1,0 +1,104 @@
+"""Which sandbox level the jobs of a call run at.
+
+Patches of a catalog in this repository are our own code and run at the best level there is.
+Patches that a model wrote need bubblewrap. A weaker level for them cannot be set in a file, which
+outlives the moment in which somebody thought about it: it is named on the very call.
+"""
+
+import sys
+from functools import cache
+
+from assets.config.environment import CATALOG_FILE, find_environment
+from assets.config.home import PROJECT
+from assets.config.settings import CampaignSettings
+from assets.errors import SandboxError
+from launchers.sandbox.levels import LEVELS, at_least
+from launchers.sandbox.preflight import Finding, examine
+
+STRONGEST = list(LEVELS)[-1]
+OURS = "catalog"
+"""The model whose patches are code of this repository, if its file lies in it."""
+LEVEL_TAG = "varve/sandbox"
+"""Tag of a Dagster run that names the level for that run."""
+
+
+def choose_level(settings: CampaignSettings, *, named: str | None) -> str:
+    """The level for the jobs of one call.
+
+    Args:
+        settings: of the campaign.
+        named: level that the user named on this call, if any.
+
+    Raises:
+        SandboxError: the level does not work here, or is too weak for who wrote the patches.
+    """
+    wanted = named or settings.sandbox
+    if wanted != "auto" and wanted not in LEVELS:
+        raise SandboxError(f"sandbox: found {wanted!r}, expected one of auto, {', '.join(LEVELS)}")
+    if not writes_own_code(settings):
+        return _for_model_code(wanted, named=named is not None)
+    if wanted == "auto":
+        return next(name for name in reversed(LEVELS) if finding(name).works)
+    return _working(wanted)
+
+
+def level_line(level: str) -> str:
+    """One line that says what wall the jobs of a call have, and how to get a better one."""
+    if level == STRONGEST:
+        return f"jobs run in the sandbox at level {level}"
+    return (
+        f"jobs run at sandbox level {level}, which is not the best there is: "
+        "`varve doctor` says what it does not hold against and how to get a better one"
+    )
+
+
+def writes_own_code(settings: CampaignSettings) -> bool:
+    """Whether all patches of a campaign are code of this repository."""
+    own = str(find_environment(settings.environment) / CATALOG_FILE)
+    writers = (settings.implementer, *settings.ideators)
+    return all(one.model == OURS and _lies_here(one.name or own) for one in writers)
+
+
+def _lies_here(catalog: str) -> bool:
+    """Whether a catalog is one of this repository."""
+    return (PROJECT / catalog).resolve().is_relative_to(PROJECT)
+
+
+def _for_model_code(wanted: str, *, named: bool) -> str:
+    level = STRONGEST if wanted == "auto" else wanted
+    if not named and not at_least(level, STRONGEST):
+        raise SandboxError(
+            f"sandbox: found {level!r} in defs.yaml, expected {STRONGEST!r}: the patches are written "
+            f"by a model. To run them at a weaker level, say so on the call: --sandbox {level}, or "
+            f"the tag {LEVEL_TAG} = {level} on a run in the UI"
+        )
+    if named or finding(level).works:
+        return _working(level)
+    raise SandboxError(
+        f"{_refusal(level)} The patches are written by a model, so nothing weaker is taken by "
+        "itself; to accept a weaker level, name it on the call: --sandbox landlock or --sandbox none"
+    )
+
+
+def _working(level: str) -> str:
+    if not finding(level).works:
+        raise SandboxError(_refusal(level))
+    return level
+
+
+def _refusal(level: str) -> str:
+    found = finding(level)
+    return (
+        f"sandbox: the level {level!r} does not work on this machine: {found.reason}. "
+        f"What would help: {found.remedy}. `varve doctor` shows every level."
+    )
+
+
+def finding(level: str) -> Finding:
+    """What trying a level on this machine gave; each process tries once."""
+    return next(found for found in _findings() if found.level == level)
+
+
+@cache
+def _findings() -> tuple[Finding, ...]:
+    return tuple(examine(sys.executable))

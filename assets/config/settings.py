@@ -1,0 +1,375 @@
+"""What a campaign's `defs.yaml` may say: every key with its type, bounds and default.
+
+Defaults are the paper's (arXiv 2601.14525). Keys that ask for more than exists are known and
+refused with "not available yet", so that a file written for them fails on load and not at night.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from assets.config.connection import Connection, Protocol
+from assets.config.prices import Rates
+from assets.errors import CampaignError
+
+CATALOG, RECORDED = "catalog", "recorded"
+WITHOUT_PROVIDER = (CATALOG, RECORDED)
+"""Models that nobody is asked for."""
+DIFFS, REVISIONS = 10, 2
+"""Of a language model that implements, unless the file says otherwise."""
+THRESHOLD = 0.65
+"""Jaccard similarity from which two ideas are one. Measured. Different ideas: at most 0.35 (46 of the
+catalog, 1,035 pairs), at most 0.49 (6 pairs about the same lines of code). Copies with slight changes
+of wording: 0.81 to 0.93 (6). Rewordings: 0.13 to 0.24 (6), which no threshold finds."""
+COMPONENT = "assets.campaign.Campaign"
+NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]*$"
+
+
+class Section(BaseModel):
+    """A part of `defs.yaml`: unknown keys are errors, nothing is converted silently."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Strategy(Section):
+    """How an epoch's ideas follow from earlier scores."""
+
+    kind: Literal["evolution", "best_of_n", "rl"] = "evolution"
+    ideas_per_call: Annotated[int, Field(ge=1, le=100)] = 10
+    parents: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Most ideas above the baseline that exploitation varies."""
+    context: Annotated[int, Field(ge=0, le=1000)] = 100
+    """Most earlier ideas that exploration is shown."""
+
+
+class Role(Section):
+    """Who answers in a role."""
+
+    model: Annotated[str, Field(min_length=1)]
+    """`catalog`, `recorded`, or the name of a provider."""
+    name: str | None = None
+    """Which model of the provider; for `catalog` a catalog file, default: the environment's own; for
+    `recorded` the campaign whose completions are used again."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Of sampling, as the provider's protocol has them; see `assets.config.connection`."""
+
+
+class Ideator(Role):
+    """A model that proposes ideas."""
+
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Share of the calls, where there are several ideators."""
+
+
+class Implementer(Role):
+    """The model that turns ideas into patches."""
+
+    diffs: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Samples of each idea; None is 10, or 1 for `catalog`."""
+    revisions: Annotated[int, Field(ge=0, le=10)] | None = None
+    """Times that samples which all failed are given back; None is 2, or 0 for `catalog`."""
+
+
+class ProviderSettings(Section):
+    """Where models are asked, and how much at once."""
+
+    protocol: Protocol
+    base_url: str | None = None
+    """None is the vendor's own address."""
+    key: str | None = None
+    """Environment variable of the key; None is the vendor's usual one, and none for other servers."""
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 40
+    """Most calls in the air."""
+    calls_per_minute: Annotated[float, Field(gt=0)] | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    """Longest silence."""
+    tries: Annotated[int, Field(ge=1, le=100)] = 6
+    wait_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
+    """Most that is waited before the second try; twice as much before each further one, up to 60."""
+    stream: bool = True
+    price: Rates | None = None
+    """US dollars per million tokens; None takes the price table's."""
+
+
+PROVIDERS: Mapping[str, ProviderSettings] = {
+    "anthropic": ProviderSettings(protocol="anthropic"),
+    "openai": ProviderSettings(protocol="openai"),
+}
+"""There without being named in `providers`."""
+
+
+class Novelty(Section):
+    """What a language model's idea must differ in from all ideas of the campaign."""
+
+    threshold: Annotated[float, Field(gt=0, le=1)] = THRESHOLD
+    """Jaccard similarity of their words from which an idea is rejected; 1 rejects copies only."""
+    tries: Annotated[int, Field(ge=1, le=10)] = 3
+    """Answers of one call that may hold rejected ideas."""
+
+
+class Confirm(Section):
+    """Winners that run again with more seeds."""
+
+    top: Annotated[int, Field(ge=0, le=100)] = 0
+    """Best ideas of an epoch that are run again; 0 is no confirmation."""
+    seeds: Annotated[int, Field(ge=1, le=100)] = 3
+    """Runs of each of them, with seeds that were drawn after the patch."""
+
+    @property
+    def needed(self) -> int:
+        """Valid confirmations that a parent must have."""
+        return self.seeds if self.top else 0
+
+
+class LauncherSettings(Section):
+    """Where jobs run."""
+
+    kind: Literal["local", "sky"] = "local"
+    slots: Annotated[int, Field(ge=1, le=1024)] = 2
+    """Jobs at once."""
+
+
+Cap = Annotated[float, Field(gt=0)] | None
+
+
+class Budget(Section):
+    """What may be spent; None is no cap. At a cap nothing new starts and what runs is kept."""
+
+    max_usd: Cap = None
+    """US dollars, of the whole campaign with all its attempts."""
+    max_gpu_hours: Cap = None
+    max_usd_per_epoch: Cap = None
+    max_gpu_hours_per_epoch: Cap = None
+
+    @property
+    def caps_money(self) -> bool:
+        """Whether prices must be known."""
+        return self.max_usd is not None or self.max_usd_per_epoch is not None
+
+
+class CampaignSettings(Section):
+    """The `attributes` of a campaign."""
+
+    environment: Annotated[str, Field(min_length=1)]
+    """Name of a folder in `environments/`, or a path from the project's top."""
+    profile: Annotated[str, Field(min_length=1)] = "cpu"
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 10
+    batch: Annotated[int, Field(ge=1, le=10_000)] = 80
+    """Ideas an epoch."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    strategy: Strategy = Strategy()
+    ideators: Annotated[list[Ideator], Field(min_length=1)]
+    implementer: Implementer
+    providers: dict[str, ProviderSettings] = Field(default_factory=dict)
+    """By name; `anthropic` and `openai` are there by default."""
+    novelty: Novelty = Novelty()
+    confirm: Confirm = Confirm()
+    launcher: LauncherSettings = LauncherSettings()
+    sandbox: Literal["auto", "bwrap", "landlock", "none"] = "auto"
+    budget: Budget = Budget()
+    quorum: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of an epoch's jobs that must end before it counts as complete."""
+    remeasure: bool = False
+    """Whether a rerun buys every job again, so that noise is measured anew."""
+
+    @model_validator(mode="after")
+    def _only_what_exists(self) -> "CampaignSettings":
+        asked = [message for wanted, message in self._later_work() if wanted]
+        if asked:
+            raise ValueError("; ".join(f"{message} is not available yet" for message in asked))
+        return self
+
+    @model_validator(mode="after")
+    def _roles_fit(self) -> "CampaignSettings":
+        named = [(f"ideators.{n}", role) for n, role in enumerate(self.ideators)]
+        problems = []
+        for where, role in [*named, ("implementer", self.implementer)]:
+            try:
+                self._check_role(role)
+            except ValueError as error:
+                problems.append(f"{where}: {_words(error)}")
+        if self.implementer.model == CATALOG:
+            problems += [f"implementer: {words}" for words in self._too_much_for_a_catalog()]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _too_much_for_a_catalog(self) -> Iterator[str]:
+        one = "catalog gives one answer"
+        if self.samples > 1:
+            yield f"diffs: found {self.samples}, {one}, expected 1"
+        if self.revisions:
+            yield f"revisions: found {self.revisions}, {one}, expected 0"
+
+    def _check_role(self, role: Role) -> None:
+        """Whether a role's model is known and takes its options.
+
+        Raises:
+            ValueError: saying what was found and what was expected.
+        """
+        if role.model in WITHOUT_PROVIDER:
+            if role.options:
+                raise ValueError(f"options: found {sorted(role.options)}, {role.model} takes none")
+            if role.model == RECORDED and role.name is None:
+                raise ValueError("name: expected the campaign whose completions are used again")
+            return
+        connection = self.connection(role)
+        if self.budget.caps_money and not connection.is_priced:
+            raise ValueError(
+                f"name: the price of {connection.name} is not known, so that budget.max_usd could "
+                f"not hold; expected a `price` under providers.{role.model}"
+            )
+
+    def connection(self, role: Role) -> Connection:
+        """How the model of a role is reached.
+
+        Raises:
+            ValueError: its provider is not known, or it cannot be asked like this.
+        """
+        provider = self.all_providers.get(role.model)
+        if provider is None:
+            known = ", ".join([*WITHOUT_PROVIDER, *self.all_providers])
+            raise ValueError(f"model: found {role.model!r}, expected one of {known}")
+        if role.name is None:
+            raise ValueError(f"name: expected the name of a model of {role.model}")
+        return Connection.model_validate(
+            {
+                "provider": role.model,
+                "protocol": provider.protocol,
+                "model": role.name,
+                "base_url": provider.base_url,
+                "key_variable": provider.key,
+                "timeout_seconds": provider.timeout_seconds,
+                "tries": provider.tries,
+                "stream": provider.stream,
+                "options": role.options,
+                "price": provider.price,
+            }
+        )
+
+    @property
+    def all_providers(self) -> Mapping[str, ProviderSettings]:
+        """Those that the file names, and the usual ones."""
+        return {**PROVIDERS, **self.providers}
+
+    @property
+    def samples(self) -> int:
+        """Answers that are asked for at once to patch one idea."""
+        return self.implementer.diffs or (1 if self.implementer.model == CATALOG else DIFFS)
+
+    @property
+    def revisions(self) -> int:
+        """Times that failed answers are given back to the implementer."""
+        given = self.implementer.revisions
+        return given if given is not None else 0 if self.implementer.model == CATALOG else REVISIONS
+
+    def _later_work(self) -> list[tuple[bool, str]]:
+        return [
+            (self.strategy.kind == "rl", "strategy.kind: rl"),
+            (self.launcher.kind == "sky", "launcher.kind: sky"),
+            (self.quorum < 1, f"quorum: {self.quorum} (below 1)"),
+        ]
+
+
+def _words(error: ValueError) -> str:
+    """What is wrong, without the frame that pydantic puts around it; never the input."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "; ".join(
+        ": ".join([*map(str, problem["loc"]), problem["msg"].removeprefix("Value error, ")])
+        for problem in error.errors(include_url=False, include_input=False)
+    )
+
+
+def campaign_names(folder: Path) -> list[str]:
+    """Every folder with a `defs.yaml`, readable or not."""
+    return sorted(path.parent.name for path in folder.glob("*/defs.yaml"))
+
+
+def read_campaign(folder: Path, name: str) -> CampaignSettings:
+    """Load the campaign called `name`.
+
+    Raises:
+        CampaignError: if there is none, its name cannot be a Dagster name, or its file is wrong.
+    """
+    path = folder / name / "defs.yaml"
+    if not path.is_file():
+        known = ", ".join(campaign_names(folder)) or "none"
+        raise CampaignError(
+            f"{folder}: no campaign {name!r}; there is {known}. "
+            "A campaign is a folder with a defs.yaml"
+        )
+    if not re.match(NAME_PATTERN, name):
+        raise CampaignError(
+            f"{path}: the folder name {name!r} cannot be a campaign's; expected a letter, "
+            "then letters, digits and underscores"
+        )
+    return read_settings(path)
+
+
+class _EachKeyOnce(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for key in keys if keys.count(key) > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {twice[0]!r} stands twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_settings(path: Path) -> CampaignSettings:
+    """Load one `defs.yaml`.
+
+    Raises:
+        CampaignError: naming the file and, for each wrong field, what was found and expected.
+    """
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), _EachKeyOnce)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CampaignError(f"{path}: cannot be read as YAML: {error}") from error
+    if not isinstance(document, dict) or document.get("type") != COMPONENT:
+        found = document.get("type") if isinstance(document, dict) else type(document).__name__
+        raise CampaignError(
+            f"{path}: type: found {found!r}, expected {COMPONENT!r} with its `attributes` below it"
+        )
+    unknown = sorted(set(document) - {"type", "attributes"})
+    if unknown:
+        raise CampaignError(f"{path}: {unknown[0]}: unknown key, expected `type` and `attributes`")
+    try:
+        return CampaignSettings.model_validate(document.get("attributes") or {})
+    except ValidationError as error:
+        raise CampaignError(_explain(path, error)) from error
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    lines = [f"{path}: {len(error.errors())} field(s) cannot be used"]
+    for problem in error.errors(include_url=False):
+        field = ".".join(str(part) for part in problem["loc"]) or "attributes"
+        found = (
+            ""
+            if problem["type"] in ("missing", "value_error")
+            else f" (found {problem['input']!r})"
+        )
+        expected = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            expected = f"unknown key; expected one of {_known_keys(problem['loc'])}"
+            found = ""
+        lines.append(f"  {field}: {expected}{found}")
+    return "\n".join([*lines, "Mend the file and run the command again; nothing was changed."])
+
+
+def _known_keys(location: tuple[int | str, ...]) -> str:
+    """Keys of the section that an unknown key stands in."""
+    section: Any = CampaignSettings
+    for part in location[:-1]:
+        if isinstance(part, str):
+            kind = section.model_fields[part].annotation
+            section = next((inner for inner in get_args(kind) if inner is not type(None)), kind)
+    return ", ".join(section.model_fields)

@@ -1,0 +1,99 @@
+"""The last look at a patched tree, whatever the answer was that made it.
+
+A diff may be read strictly and applied by git, and still the tree decides: what a patch may not
+change must be the same bytes, and what it changed must be text that a reader can see.
+"""
+
+import io
+import re
+import tokenize
+from collections import Counter
+from collections.abc import Mapping
+
+from assets.config.environment import MAX_FILE_BYTES, Environment
+from assets.diffs.paths import check_neighbours, check_path
+from assets.diffs.strict import MOST_FILES
+from assets.errors import PatchError
+from launchers.tree import tree_hash
+from launchers.visible import is_hidden
+
+EMOJI = re.compile(r"[0-9#*]\ufe0f\u20e3|(?P<sign>[^\x00-\x7f])[\ufe0e\ufe0f]")
+"""A sign and the mark that says whether it is drawn in colour, or a key's cap: models write these.
+Behind a letter nobody sees the mark, and it makes another name."""
+
+
+def touched_paths(base: Mapping[str, bytes], patched: Mapping[str, bytes]) -> list[str]:
+    """Paths of files that are new or changed, sorted."""
+    return [path for path in sorted(patched) if patched[path] != base.get(path)]
+
+
+def check_tree(environment: Environment, patched: Mapping[str, bytes]) -> None:
+    """Let a patched tree be run, or say why not.
+
+    Raises:
+        PatchError: a file is gone, frozen, too large, badly named, or holds what is not plain text.
+    """
+    base = environment.files
+    gone = sorted(base.keys() - patched.keys())
+    if gone:
+        raise PatchError(f"{gone[0]}: is gone; a file may be emptied, not removed")
+    touched = touched_paths(base, patched)
+    if len(touched) > MOST_FILES:
+        raise PatchError(f"{len(touched)} files are touched, expected at most {MOST_FILES}")
+    for path in touched:
+        check_path(path, environment)
+        if path not in base:
+            check_neighbours(path, patched.keys() - {path})
+        check_content(path, base.get(path, b""), patched[path])
+    frozen = tree_hash({p: c for p, c in patched.items() if not environment.may_edit(p)})
+    if frozen != environment.frozen_tree:
+        raise PatchError(
+            f"the files that no patch may change give the hash {frozen[:16]}, "
+            f"expected {environment.frozen_tree[:16]}"
+        )
+
+
+def check_content(path: str, before: bytes, after: bytes) -> None:
+    """Refuse a file that is no plain text: what its reader sees must be what runs.
+
+    Hidden characters that the file had before may stay.
+
+    Raises:
+        PatchError: naming the path and what was found.
+    """
+    if len(after) > MAX_FILE_BYTES:
+        raise PatchError(f"{path}: has {len(after)} bytes, expected at most {MAX_FILE_BYTES}")
+    try:
+        text = after.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise PatchError(f"{path}: is not UTF-8 at byte {error.start}; expected text") from error
+    added = hidden_characters(text) - hidden_characters(before.decode("utf-8", errors="replace"))
+    if added:
+        names = ", ".join(sorted(f"U+{ord(character):04X}" for character in added)[:8])
+        raise PatchError(f"{path}: found hidden characters ({names}), expected text that is seen")
+    if path.endswith(".py"):
+        _check_encoding(path, after)
+
+
+def hidden_characters(text: str) -> Counter[str]:
+    """How often each character stands in a text that is not seen as itself; CRLF ends a line."""
+    counted = Counter(EMOJI.sub(_unmarked, text.replace("\r\n", "\n")))
+    return Counter({c: n for c, n in counted.items() if is_hidden(c)})
+
+
+def _unmarked(found: re.Match[str]) -> str:
+    """The sign without its mark, unless it can be part of a name."""
+    sign = found["sign"]
+    if sign is None:  # a key's cap, with all that makes it one
+        return ""
+    return found[0] if f"_{sign}".isidentifier() else sign
+
+
+def _check_encoding(path: str, content: bytes) -> None:
+    """Refuse a coding line that makes Python read other characters than stand there."""
+    try:
+        found, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+    except SyntaxError as error:
+        raise PatchError(f"{path}: {error}; expected UTF-8") from error
+    if not found.startswith("utf-8"):
+        raise PatchError(f"{path}: found the coding {found}, expected UTF-8")

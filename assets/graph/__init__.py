@@ -1,0 +1,1 @@
+"""Campaigns in Dagster: the only room that imports it, which costs seconds."""

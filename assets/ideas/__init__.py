@@ -1,0 +1,244 @@
+"""Ideas: what is tried in an epoch. One row per idea, also for those too like another one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from assets.attempt.asking import Asking, ask, no_answer
+from assets.attempt.context import Context, Produced
+from assets.ideas.novelty import too_similar
+from assets.ideas.schedule import schedule, share_out
+from assets.models.requests import Draft, FailedTry, Finish, IdeaRequest, KnownIdea, Model
+from assets.results.history import Scored
+from lake.ids import idea_id
+from lake.tables import (
+    Blame,
+    Completion,
+    Idea,
+    IdeaKind,
+    IdeaStatus,
+    Selection,
+    SelectionRole,
+    Stage,
+)
+
+Chosen = tuple[SelectionRole, KnownIdea]
+
+BASELINE_TITLE = "Baseline"
+BASELINE_TEXT = "The environment as it is, unpatched: what every other idea is measured against."
+NOT_ITS_FAULT = "not tried, for reasons of the machine that say nothing of the idea"
+MOST_FAILURES = 2
+"""Answers of one call that may be refused, cut off or unreadable before it is given up."""
+
+
+def split_calls(
+    plan: Sequence[tuple[IdeaKind, int]], *, per_call: int
+) -> list[tuple[IdeaKind, int]]:
+    """Cut the plan into calls of at most `per_call` ideas, in order."""
+    return [
+        (kind, min(per_call, count - start))
+        for kind, count in plan
+        for start in range(0, count, per_call)
+    ]
+
+
+def produce(context: Context) -> Produced:
+    """Ask the ideators for the epoch's ideas, call by call; the first epoch begins with the baseline."""
+    rows = ask(context, context.ideators, lambda asking: _propose(asking, context))
+    kept = [row for row in rows if row.status is IdeaStatus.PROPOSED]
+    counts = {kind.value: sum(row.kind is kind for row in kept) for kind in IdeaKind}
+    counts["rejected"] = len(rows) - len(kept)
+    baselines = counts[IdeaKind.BASELINE.value]
+    counts["missing"] = max(0, context.settings.batch - len(kept) + baselines)
+    return Produced(rows=rows, counts={k: v for k, v in counts.items() if v})
+
+
+async def _propose(asking: Asking, context: Context) -> list[Idea]:
+    """One call after the other: each is told of the ideas before it."""
+    past = [_known(scored) for scored in context.history.before(context.epoch)]
+    epoch = _Epoch(context=context, chosen=_chosen(context), past=past)
+    per_call = context.settings.strategy.ideas_per_call
+    calls = split_calls(_plan(context, epoch.chosen), per_call=per_call)
+    asking.total = len(calls)
+    weights = [ideator.weight for ideator in context.settings.ideators]
+    turns = share_out(weights, context.epoch * len(calls), len(calls))
+    for number, ((kind, count), turn) in enumerate(zip(calls, turns, strict=True)):
+        await _one_call(asking, epoch, context.ideators[turn], kind, count, number)
+    return epoch.rows
+
+
+@dataclass(slots=True, kw_only=True)
+class _Epoch:
+    """The epoch's ideas as they come in."""
+
+    context: Context
+    chosen: Sequence[Chosen]
+    past: Sequence[KnownIdea]
+    """Of all earlier epochs."""
+    rows: list[Idea] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.context.epoch == 0:
+            self.rows.append(_baseline(self.context))
+
+    @property
+    def proposed(self) -> tuple[KnownIdea, ...]:
+        """Ideas of the epoch so far, the rejected ones too: neither is wanted again."""
+        return tuple(_unscored(row) for row in self.rows if row.kind is not IdeaKind.BASELINE)
+
+    def take(self, draft: Draft, kind: IdeaKind, completion: Completion) -> bool:
+        """Makes a row of a draft; whether it is new enough to be tried."""
+        twin = None if draft.edits is not None else self._twin_of(draft)
+        row = _idea(self.context, len(self.rows), kind, draft, completion.completion_id)
+        if twin is not None:
+            row = replace(row, status=IdeaStatus.REJECTED, reason=twin)
+        self.rows.append(row)
+        return twin is None
+
+    def _twin_of(self, draft: Draft) -> str | None:
+        """Which idea of the campaign a draft is too like, if any, in words."""
+        threshold = self.context.settings.novelty.threshold
+        match = too_similar(draft, [*self.past, *self.proposed], threshold=threshold)
+        if match is None:
+            return None
+        return (
+            f"too like idea {match.known.idea_id} ({match.known.title}): Jaccard similarity "
+            f"{match.similarity:.2f} of their words, expected below "
+            f"{threshold:g}"
+        )
+
+
+async def _one_call(
+    asking: Asking, epoch: _Epoch, model: Model, kind: IdeaKind, count: int, number: int
+) -> None:
+    """Asks until `count` new ideas are there, or it has been tried often enough."""
+    context, failures, rejections, revision = epoch.context, 0, 0, 0
+    request = _request(epoch, kind, count, number)
+    while (
+        request.count and failures < MOST_FAILURES and rejections < context.settings.novelty.tries
+    ):
+        completion = await asking.complete(
+            model.propose(request),
+            role="ideator",
+            ordinal=number,
+            revision=revision,
+            read=model.drafts,
+        )
+        revision += 1
+        if completion.finish_reason == Finish.ERROR:
+            raise no_answer(completion)
+        if completion.blame is not None:
+            failures += 1
+            request = replace(request, failure=_failure(completion))
+            continue
+        drafts = model.drafts(completion.response or "")[: request.count]
+        shown = {known.label: known.idea_id for known in (*request.parents, *request.context)}
+        resolved = [replace(d, parents=_resolve(d.parents, shown)) for d in drafts]
+        new = sum([epoch.take(draft, kind, completion) for draft in resolved])
+        if all(draft.edits is not None for draft in drafts):
+            return  # a catalog that gives fewer has no more
+        rejections += 1
+        request = replace(request, count=request.count - new, avoid=epoch.proposed, failure=None)
+
+
+def _failure(completion: Completion) -> FailedTry:
+    return FailedTry(
+        answer=completion.response or "", reason=completion.reason or completion.finish_reason
+    )
+
+
+def _resolve(written: Sequence[str], shown: Mapping[str, str]) -> tuple[str, ...]:
+    """The ids of parents that an idea names by their labels, or by their ids; others are left out."""
+    ids = {*shown.values()}
+    named = (shown.get(name, name) for name in written)
+    return tuple(dict.fromkeys(name for name in named if name in ids))
+
+
+def _plan(context: Context, chosen: Sequence[Chosen]) -> list[tuple[IdeaKind, int]]:
+    plan = schedule(
+        context.settings.strategy,
+        epoch=context.epoch,
+        batch=context.settings.batch,
+        parents=sum(role is SelectionRole.PARENT for role, _ in chosen),
+    )
+    return [
+        (IdeaKind.FRESH, plan.fresh),
+        (IdeaKind.EXPLOIT, plan.exploit),
+        (IdeaKind.EXPLORE, plan.explore),
+    ]
+
+
+def _request(epoch: _Epoch, kind: IdeaKind, count: int, call: int) -> IdeaRequest:
+    context, chosen = epoch.context, epoch.chosen
+    return IdeaRequest(
+        environment=context.brief,
+        kind=kind,
+        count=count,
+        parents=tuple(known for role, known in chosen if role is SelectionRole.PARENT),
+        context=tuple(known for role, known in chosen if role is SelectionRole.CONTEXT),
+        avoid=epoch.proposed,
+        seed=context.seed("ideas", call),
+    )
+
+
+def _chosen(context: Context) -> list[Chosen]:
+    """The selected ideas, with what was known of them when evolution chose."""
+    evolution = context.log.get(context.chain[Stage.EVOLUTION])
+    past = {
+        s.idea.idea_id: s for s in context.history.read_by(evolution.reads if evolution else ())
+    }
+    return [
+        (row.role, _known(past[row.idea_id]))
+        for row in context.upstream(Selection, Stage.EVOLUTION)
+    ]
+
+
+def _known(scored: Scored) -> KnownIdea:
+    return KnownIdea(
+        idea_id=scored.idea.idea_id,
+        label=_label(scored.idea),
+        title=scored.idea.title,
+        text=scored.idea.text,
+        edits=scored.idea.edits,
+        value=scored.value,
+        reason=NOT_ITS_FAULT if scored.blame is Blame.INFRASTRUCTURE else scored.reason,
+    )
+
+
+def _unscored(row: Idea) -> KnownIdea:
+    return KnownIdea(
+        idea_id=row.idea_id,
+        label=_label(row),
+        title=row.title,
+        text=row.text,
+        edits=row.edits,
+        value=None,
+        reason="proposed in this epoch",
+    )
+
+
+def _label(idea: Idea) -> str:
+    return f"e{idea.epoch}i{idea.ordinal}"
+
+
+def _baseline(context: Context) -> Idea:
+    draft = Draft(title=BASELINE_TITLE, text=BASELINE_TEXT, edits=())
+    return _idea(context, 0, IdeaKind.BASELINE, draft, None)
+
+
+def _idea(
+    context: Context, ordinal: int, kind: IdeaKind, draft: Draft, completion: str | None
+) -> Idea:
+    identity = idea_id(
+        **context.keys, ordinal=ordinal, kind=kind, text=draft.text, parents=draft.parents
+    )
+    return Idea(
+        **context.keys,
+        idea_id=identity,
+        ordinal=ordinal,
+        kind=kind,
+        title=draft.title,
+        text=draft.text,
+        parents=draft.parents,
+        edits=draft.edits,
+        completion_id=completion,
+    )

@@ -1,0 +1,1 @@
+"""How a model at a provider is asked: protocols, tries, limits, keys, what a call costs."""

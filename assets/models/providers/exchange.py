@@ -1,0 +1,248 @@
+"""One try of a call: sent with the provider's SDK, read here.
+
+The SDKs bring what is theirs: addresses, headers, typed requests, connections. The body of the
+response is read here and not by them, because a body is what goes wrong: it must be read up to a
+size and no further, a stream that breaks off must not look like its end, and a server that speaks
+almost the same protocol must not crash the reader. It also costs less: no object per event.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import httpx2
+
+from assets.models.providers.provider import Prompt
+from assets.models.providers.reply import Draft, Reply, TooLongError
+from assets.models.providers.retries import Fault, Hide, fault_of_status, quoted_words
+from assets.models.requests import Finish
+
+STREAM_BYTES = 64 << 20
+"""Most that is read of one stream, whose events are many times larger than their text."""
+BODY_BYTES = 8 << 20
+"""Most that is read of a body at once: 1 MiB of text, escaped, and its thinking."""
+SILENCES = 6
+"""A try may take so many times the longest silence: pings alone do not keep it alive."""
+CONNECT_SECONDS = 30.0
+DRAIN_SECONDS = 0.5
+"""For the rest of a stream behind its end, so that its connection can be used again."""
+QUOTED_BYTES = 16_384
+"""Of a body that cannot be read; more than is shown, so that a key is found before the cut."""
+DONE = b"[DONE]"
+"""The end of a stream of chat completions, also where no chunk said why it stopped."""
+
+
+class BrokenError(Exception):
+    """A body that is no answer; its words may hold anything, and are not shown as they are."""
+
+    def __init__(self, reason: str, *, quoted: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.quoted = reason, quoted
+
+    def fault(self, hide: Hide) -> Fault:
+        """What it means for the call."""
+        quoted = quoted_words(hide(self.quoted))
+        return Fault(reason=f"{self.reason}: {quoted}" if quoted else self.reason)
+
+
+class ReportedError(Exception):
+    """A provider that reports an error inside an answer, as if with a status of its own."""
+
+    def __init__(self, status: int, body: Mapping[str, object]) -> None:
+        super().__init__(status)
+        self.status, self.body = status, body
+
+    def fault(self, hide: Hide) -> Fault:
+        """What it means for the call."""
+        fault = fault_of_status(self.status, {}, json.dumps(self.body), hide)
+        words = fault.reason.replace(f"status {self.status}", "an error inside the answer", 1)
+        return replace(fault, reason=words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errors:
+    """The exceptions of an SDK, which share no base with the other's."""
+
+    status: type[Exception]
+    timeout: type[Exception]
+    connection: type[Exception]
+
+
+class Response(Protocol):
+    """What both SDKs give for a response whose body they leave alone."""
+
+    @property
+    def headers(self) -> httpx2.Headers:
+        """Of the response."""
+        ...
+
+    def iter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+        """The body as it comes in, decompressed."""
+        ...
+
+
+class Dialect(Protocol):
+    """How one protocol asks, and what its answers look like."""
+
+    @property
+    def errors(self) -> Errors:
+        """Of its SDK."""
+        ...
+
+    def open(self, prompt: Prompt, key: str) -> AbstractAsyncContextManager[Response]:
+        """Send a prompt once."""
+        ...
+
+    def hear(self, draft: Draft, event: Mapping[str, object]) -> None:
+        """Take in one event of a stream.
+
+        Raises:
+            ReportedError: the provider says that it failed.
+            TooLongError: the answer is too long.
+        """
+        ...
+
+    def read(self, draft: Draft, body: Mapping[str, object]) -> None:
+        """Take in a whole body; raises what `hear` does."""
+        ...
+
+    async def close(self) -> None:
+        """End its connections."""
+        ...
+
+
+def timeout_of(seconds: float) -> httpx2.Timeout:
+    """A timeout of both SDKs: the longest silence between two bytes."""
+    return httpx2.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
+
+
+async def exchange(
+    dialect: Dialect, prompt: Prompt, key: str, *, seconds: float, hide: Hide
+) -> Reply | Fault:
+    """Ask once.
+
+    Args:
+        dialect: of the protocol.
+        prompt: what is asked.
+        key: the call's, for the header.
+        seconds: longest silence between two bytes.
+        hide: takes the provider's key out of a text.
+    """
+    errors = dialect.errors
+    try:
+        async with asyncio.timeout(SILENCES * seconds):
+            return await _reply(dialect, prompt, key)
+    except (BrokenError, ReportedError) as error:
+        return error.fault(hide)
+    except errors.status as error:
+        return _status_fault(getattr(error, "response", None), hide)
+    except (errors.timeout, httpx2.TimeoutException):
+        return Fault(reason=f"no byte for {seconds:g} s")
+    except TimeoutError:
+        return Fault(reason=f"no end of the answer within {SILENCES * seconds:g} s")
+    except (errors.connection, httpx2.RequestError) as error:
+        return Fault(reason=f"the connection broke ({type(error.__cause__ or error).__name__})")
+
+
+async def _reply(dialect: Dialect, prompt: Prompt, key: str) -> Reply:
+    draft = Draft()
+    async with dialect.open(prompt, key) as response:
+        try:
+            await _fill(dialect, draft, response)
+        except TooLongError:
+            return draft.cut()
+        except (httpx2.RequestError, dialect.errors.connection, BrokenError, ReportedError):
+            if draft.finish is None:
+                raise
+    return draft.reply()
+
+
+async def _fill(dialect: Dialect, draft: Draft, response: Response) -> None:
+    kind = str(response.headers.get("content-type", ""))
+    if "event-stream" in kind:
+        await _follow(dialect, draft, response)
+    else:
+        dialect.read(draft, _parsed(await _whole(response), kind))
+    if draft.finish is None:
+        raise BrokenError("the answer broke off: its end is missing")
+
+
+async def _follow(dialect: Dialect, draft: Draft, response: Response) -> None:
+    chunks = aiter(_bounded(response.iter_bytes()))
+    async for data in event_data(chunks):
+        if data == DONE:
+            draft.finish = draft.finish or Finish.STOP
+            break
+        dialect.hear(draft, _parsed(data, "event"))
+        if draft.over:
+            break
+    with suppress(TimeoutError, httpx2.RequestError, TooLongError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for _ in chunks:
+                pass
+
+
+async def _bounded(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    left = STREAM_BYTES
+    async for chunk in chunks:
+        left -= len(chunk)
+        if left < 0:
+            raise TooLongError
+        yield chunk
+
+
+async def _whole(response: Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > BODY_BYTES:
+            raise TooLongError
+    return bytes(body)
+
+
+async def event_data(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The data of server-sent events; all other fields say nothing that the data do not."""
+    data: list[bytes] = []
+    async for line in _lines(chunks):
+        if line.startswith(b"data:"):
+            data.append(line[5:].removeprefix(b" "))
+        elif not line and data:
+            yield b"\n".join(data)
+            data = []
+    if data:
+        yield b"\n".join(data)
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    rest = bytearray()
+    async for chunk in chunks:
+        searched = len(rest)
+        rest += chunk
+        start = 0
+        while (end := rest.find(b"\n", max(start, searched))) >= 0:
+            yield bytes(rest[start:end]).removesuffix(b"\r")
+            start = end + 1
+        del rest[:start]
+    if rest:
+        yield bytes(rest)
+
+
+def _parsed(data: bytes, kind: str) -> Mapping[str, object]:
+    try:
+        found = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        start = data[:QUOTED_BYTES].decode("utf-8", "replace")
+        problem = "UTF-8" if isinstance(error, UnicodeDecodeError) else "JSON"
+        raise BrokenError(f"no {problem} in the {kind} answer", quoted=start) from None
+    if not isinstance(found, dict):
+        raise BrokenError(f"an answer of type {type(found).__name__}, not an object")
+    return found
+
+
+def _status_fault(response: httpx2.Response | None, hide: Hide) -> Fault:
+    if response is None:
+        return Fault(reason="the provider reports an error without a response")
+    return fault_of_status(response.status_code, response.headers, response.text, hide)

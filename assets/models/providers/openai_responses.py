@@ -1,0 +1,152 @@
+"""The protocol `openai`: the Responses API.
+
+Written for openai 3.54. Nothing is stored at the provider: the lake keeps the answers. The order
+of instructions, prefix and turns is that of the cache, which needs no marks there.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+from openai import Omit, omit
+
+from assets.config.connection import Connection, ResponsesOptions
+from assets.models.providers.body import at, count_at, items_at, text_at
+from assets.models.providers.exchange import ReportedError, Response
+from assets.models.providers.openai_sdk import ERRORS, cache_key, given, open_client, status_of
+from assets.models.providers.provider import Prompt
+from assets.models.providers.reply import Draft
+from assets.models.providers.secrets import Secret
+from assets.models.requests import Finish, Usage
+
+if TYPE_CHECKING:
+    from openai.types.responses import EasyInputMessageParam, ResponseTextConfigParam
+    from openai.types.shared_params import Reasoning
+
+ENDS = {"response.completed", "response.incomplete", "response.failed"}
+
+
+class OpenAIResponses:
+    """A client of the Responses API for one model."""
+
+    errors = ERRORS
+
+    def __init__(self, connection: Connection, secret: Secret) -> None:
+        """Nothing is sent yet; belongs to the running event loop."""
+        assert isinstance(connection.options, ResponsesOptions)
+        self._connection = connection
+        self._options = connection.options
+        self._client = open_client(connection, secret)
+
+    def open(self, prompt: Prompt, key: str) -> AbstractAsyncContextManager[Response]:
+        """Send a prompt once."""
+        options = self._options
+        return self._client.responses.with_streaming_response.create(
+            model=self._connection.model,
+            instructions=prompt.system or omit,
+            input=[*_messages(prompt)],
+            max_output_tokens=given(options.max_tokens),
+            temperature=given(options.temperature),
+            top_p=given(options.top_p),
+            reasoning=_reasoning(options),
+            text=_text(options, prompt),
+            prompt_cache_key=cache_key(prompt),
+            store=False,
+            stream=self._connection.stream,
+            extra_headers={"Idempotency-Key": key},
+        )
+
+    def hear(self, draft: Draft, event: Mapping[str, object]) -> None:
+        """Take in one event; the last one holds the whole answer, and the parts are counted."""
+        match text_at(event, "type"):
+            case "response.output_text.delta":
+                draft.answer.add(text_at(event, "delta"))
+            case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
+                draft.thinking.add(text_at(event, "delta"))
+            case "response.reasoning_summary_part.added":
+                draft.thinking.add("\n\n" if draft.thinking.text() else "")
+            case "response.refusal.delta":
+                draft.refusal.add(text_at(event, "delta"))
+            case "error":
+                code = text_at(event, "code") or text_at(event, "error", "code")
+                raise ReportedError(status_of(code), event)
+            case kind if kind in ENDS:
+                _end(draft, event.get("response"))
+                draft.over = True
+
+    def read(self, draft: Draft, body: Mapping[str, object]) -> None:
+        """Take in a whole response."""
+        draft.count(_usage(body))
+        for item in items_at(body, "output"):
+            for part in items_at(item, "content"):
+                _take_part(draft, part, text_at(item, "type"))
+            summaries = [text_at(part, "text") for part in items_at(item, "summary")]
+            draft.thinking.add("\n\n".join(summaries))
+        _end(draft, body)
+
+    async def close(self) -> None:
+        """End its connections."""
+        await self._client.close()
+
+
+def _take_part(draft: Draft, part: object, item: str) -> None:
+    draft.refusal.add(text_at(part, "refusal"))
+    (draft.thinking if item == "reasoning" else draft.answer).add(text_at(part, "text"))
+
+
+def _end(draft: Draft, response: object) -> None:
+    match text_at(response, "status"):
+        case "completed":
+            draft.end(Finish.STOP)
+        case "incomplete":
+            why = text_at(response, "incomplete_details", "reason")
+            filtered = why == "content_filter"
+            reason = "a filter of the provider declined" if filtered else f"cut off at {why}"
+            draft.end(Finish.REFUSAL if filtered else Finish.LENGTH, reason)
+        case status:
+            error = at(response, "error")
+            code = text_at(error, "code")
+            words = text_at(error, "message") or f"the response has the status {status or None}"
+            raise ReportedError(status_of(code), {"error": {"code": code, "message": words}})
+    draft.count(_usage(response))
+
+
+def _usage(response: object) -> Usage:
+    details = at(response, "usage", "input_tokens_details")
+    return Usage(
+        input_tokens=count_at(response, "usage", "input_tokens"),
+        output_tokens=count_at(response, "usage", "output_tokens"),
+        cached_tokens=count_at(details, "cached_tokens"),
+        written_tokens=count_at(details, "cache_write_tokens"),
+    )
+
+
+def _messages(prompt: Prompt) -> "list[EasyInputMessageParam]":
+    messages: list[EasyInputMessageParam] = []
+    for place, turn in enumerate(prompt.turns):
+        if place == 0 and prompt.prefix:
+            parts = (prompt.prefix, turn.text)
+            content = [{"type": "input_text", "text": text} for text in parts]
+            messages.append({"role": "user", "content": content})  # type: ignore[typeddict-item]
+        else:
+            messages.append({"role": turn.role, "content": turn.text})
+    return messages
+
+
+def _reasoning(options: ResponsesOptions) -> "Reasoning | Omit":
+    reasoning: Reasoning = {}
+    if options.effort is not None:
+        reasoning["effort"] = options.effort
+    if options.summary is not None:
+        reasoning["summary"] = options.summary
+    return reasoning or omit
+
+
+def _text(options: ResponsesOptions, prompt: Prompt) -> "ResponseTextConfigParam | Omit":
+    text: ResponseTextConfigParam = {}
+    if options.verbosity is not None:
+        text["verbosity"] = options.verbosity
+    if prompt.schema is not None:
+        schema = dict(prompt.schema)
+        text["format"] = {"type": "json_schema", "name": "answer", "schema": schema, "strict": True}
+    return text or omit

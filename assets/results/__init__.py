@@ -1,0 +1,1 @@
+"""What came of earlier epochs: history, judgements, noise, summary."""

@@ -1,0 +1,194 @@
+"""What a campaign knows so far: every idea of its current layers with what became of it."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from lake.attempts import AttemptLog, Read
+from lake.delta import Lake
+from lake.tables import (
+    Blame,
+    Idea,
+    IdeaKind,
+    IdeaStatus,
+    Patch,
+    PatchStatus,
+    Row,
+    Run,
+    RunPurpose,
+    Score,
+    Stage,
+)
+
+R = TypeVar("R", bound=Row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """One idea with its screening run, or with the reason why it has none.
+
+    A baseline has one of these for each of its runs.
+    """
+
+    idea: Idea
+    patch: Patch | None
+    run: Run | None
+    score: Score | None
+    confirmations: tuple[Score, ...] = ()
+    """Scores of the same patch with seeds that were drawn after it."""
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is the unpatched environment."""
+        return self.idea.kind is IdeaKind.BASELINE
+
+    @property
+    def screened(self) -> float | None:
+        """The valid score of the screening run, which chose what is confirmed, if there is one."""
+        return self.score.value if self.score else None
+
+    @property
+    def confirmed(self) -> tuple[float, ...]:
+        """The valid values of the confirmations."""
+        return tuple(score.value for score in self.confirmations if score.value is not None)
+
+    @property
+    def value(self) -> float | None:
+        """What counts: the mean of the confirmations where there are any, else the screening's.
+
+        The screening's value is not in the mean: it is the one by which the idea was chosen. Where a
+        confirmation failed by the patch's fault nothing counts: a mean of those that went well
+        would be luck again.
+        """
+        if self.screened is None or self.unconfirmed is not None:
+            return None
+        return statistics.fmean(self.confirmed) if self.confirmed else self.screened
+
+    @property
+    def unconfirmed(self) -> Score | None:
+        """A confirmation that failed, and not for reasons of the machine."""
+        failed = (score for score in self.confirmations if score.value is None)
+        return next((score for score in failed if score.blame is not Blame.INFRASTRUCTURE), None)
+
+    def may_win(self, deep: int, confirmations: int) -> bool:
+        """Whether a value has what a parent or a winner needs.
+
+        Args:
+            deep: cuts of the leak audit that it must rest on.
+            confirmations: valid runs with seeds that were drawn after the patch.
+        """
+        return self.cuts >= deep and len(self.confirmed) >= confirmations
+
+    @property
+    def error(self) -> float | None:
+        """Standard error of the mean of the confirmations; None where there are not two."""
+        if len(self.confirmed) < 2:
+            return None
+        return statistics.stdev(self.confirmed) / math.sqrt(len(self.confirmed))
+
+    @property
+    def cuts(self) -> float:
+        """Cuts of the leak audit that the score rests on."""
+        return self.score.measures.get("cuts", 0) if self.score else 0
+
+    @property
+    def blame(self) -> Blame | None:
+        """Whose boundary the failure belongs to, if there is one."""
+        if self.score:
+            found = self.score if self.screened is None else self.unconfirmed
+            return found.blame if found else None
+        return self.patch.blame if self.patch else None
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no value."""
+        if self.screened is not None and self.unconfirmed is not None:
+            return f"a run with another seed failed: {self.unconfirmed.reason}"
+        if self.score:
+            return self.score.reason
+        if self.patch and self.patch.status is PatchStatus.FAILED:
+            return self.patch.reason
+        return "has no run"
+
+
+def join_layer(
+    ideas: Sequence[Idea], patches: Sequence[Patch], runs: Sequence[Run], scores: Sequence[Score]
+) -> list[Scored]:
+    """One entry per idea, in their order, and for a baseline one per run; rejected ideas have none."""
+    patches_by_idea: dict[str, list[Patch]] = {}
+    for patch in patches:
+        patches_by_idea.setdefault(patch.idea_id, []).append(patch)
+    runs_by_patch: dict[str, list[Run]] = {}
+    for run in runs:
+        runs_by_patch.setdefault(run.patch_id, []).append(run)
+    score_by_run = {score.run_id: score for score in scores}
+    layer = []
+    for idea in sorted(ideas, key=lambda i: i.ordinal):
+        if idea.status is IdeaStatus.REJECTED:
+            continue
+        tries = patches_by_idea.get(idea.idea_id, [])
+        entries = [
+            Scored(
+                idea=idea,
+                patch=patch,
+                run=run,
+                score=score_by_run.get(run.run_id),
+                confirmations=_confirmations(runs_by_patch[patch.patch_id], score_by_run),
+            )
+            for patch in tries
+            for run in runs_by_patch.get(patch.patch_id, [])
+            if run.purpose is RunPurpose.SCREENING
+        ]
+        last = tries[-1] if tries else None
+        layer += entries or [Scored(idea=idea, patch=last, run=None, score=None)]
+    return layer
+
+
+def _confirmations(runs: Sequence[Run], scores: Mapping[str, Score]) -> tuple[Score, ...]:
+    wanted = [run.run_id for run in runs if run.purpose is RunPurpose.CONFIRMATION]
+    return tuple(scores[run_id] for run_id in wanted if run_id in scores)
+
+
+class History:
+    """Reads current layers once and keeps them."""
+
+    def __init__(self, lake: Lake, log: AttemptLog, campaign: str) -> None:
+        self._lake = lake
+        self._log = log
+        self._campaign = campaign
+        self._layers: dict[int, list[Scored]] = {}
+
+    def layer(self, epoch: int) -> list[Scored]:
+        """The current ideas of one epoch."""
+        if epoch not in self._layers:
+            current = self._log.current(epoch)
+            self._layers[epoch] = self._join({stage: a.read for stage, a in current.items()})
+        return self._layers[epoch]
+
+    def read_by(self, reads: Iterable[str]) -> list[Scored]:
+        """The ideas under these scores attempts, as whoever recorded the reads saw them."""
+        layers = []
+        for read in sorted(map(Read.parse, reads)):
+            layers += self._join(self._log.chain([str(read)], read.epoch))
+        return layers
+
+    def before(self, epoch: int) -> list[Scored]:
+        """The current ideas of all earlier epochs."""
+        return [scored for earlier in range(epoch) for scored in self.layer(earlier)]
+
+    def baseline_runs(self) -> list[Run]:
+        """The current runs of the unpatched environment."""
+        return [s.run for s in self.layer(0) if s.is_baseline and s.run is not None]
+
+    def _join(self, chain: Mapping[Stage, Read]) -> list[Scored]:
+        return join_layer(
+            self._rows(Idea, chain.get(Stage.IDEAS)),
+            self._rows(Patch, chain.get(Stage.PATCHES)),
+            self._rows(Run, chain.get(Stage.RUNS)),
+            self._rows(Score, chain.get(Stage.SCORES)),
+        )
+
+    def _rows(self, row_type: type[R], read: Read | None) -> list[R]:
+        return self._lake.layer(row_type, self._campaign, read) if read else []

@@ -1,0 +1,171 @@
+"""The live display of a search: epochs, jobs in flight, best so far against the baseline."""
+
+from rich.box import SIMPLE
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from assets.attempt.monitor import JobsProgress, Stop, StopLevel
+from assets.quoting import one_line, title_cell
+from assets.results.history import Scored
+from assets.results.noise import Noise
+from assets.results.summary import Summary
+
+BEST_ROWS = 8
+STOPPING = {
+    StopLevel.GO: "",
+    StopLevel.FINISH: "stopping: no new job, waiting for those that run (Ctrl-C again cancels) · ",
+    StopLevel.CANCEL: "cancelling · ",
+}
+
+
+class Display:
+    """Draws progress in a terminal; where there is none, some lines an epoch."""
+
+    def __init__(self, console: Console, *, campaign: str, epochs: int, stop: Stop) -> None:
+        self._console = console
+        self._stop = stop
+        self._metric = ""
+        self._summary: Summary | None = None
+        self._now: JobsProgress | None = None
+        self._said: tuple[int, str, int] | None = None
+        """Epoch, what, and quarter of it that the last line without a terminal was about."""
+        self._bars = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._epochs = self._bars.add_task(f"{campaign}: epochs", total=epochs)
+        self._jobs = self._bars.add_task("jobs of the epoch", total=None)
+        self._live = Live(
+            get_renderable=self._render, console=console, refresh_per_second=4, transient=True
+        )
+
+    def __enter__(self) -> "Display":
+        self._live.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._live.stop()
+
+    def begin(self, *, metric: str, done: int, total: int, summary: Summary) -> None:
+        """Set the scene: epochs done before, how many there are to be, and what is known."""
+        self._metric = metric
+        self._bars.update(self._epochs, completed=done, total=total)
+        self._summary = summary
+
+    def jobs(self, progress: JobsProgress) -> None:
+        """Called by the running stage."""
+        self._now = progress
+        self._bars.update(
+            self._jobs,
+            description=f"{progress.what} of epoch {progress.epoch:04d}",
+            total=progress.total,
+            completed=progress.done,
+        )
+        if not self._console.is_terminal:
+            self._say_quarters(progress)
+
+    def _say_quarters(self, now: JobsProgress) -> None:
+        """One line for each quarter of the jobs that is done, so that a log shows life."""
+        reached = (now.epoch, now.what, 4 * now.done // max(1, now.total))
+        if reached != self._said:
+            self._said = reached
+            counted = f"{now.done} of {now.total} {now.what} done"
+            self._console.print(Text(f"epoch {now.epoch:04d} · {counted} · {self._jobs_line()}"))
+
+    def epoch_done(self, epoch: int, summary: Summary) -> None:
+        """Called after each epoch."""
+        self._summary, self._now = summary, None
+        self._bars.advance(self._epochs)
+        best = best_line(summary, self._metric)
+        self._console.print(Text(f"epoch {epoch:04d} done · {best}"), soft_wrap=True)
+
+    def _render(self) -> RenderableType:
+        lines: list[RenderableType] = [self._bars, Text(self._running_line())]
+        if self._summary and self._summary.noise:
+            lines.append(Text(best_line(self._summary, self._metric)))
+        return Group(*lines)
+
+    def _running_line(self) -> str:
+        return STOPPING[self._stop.level] + self._jobs_line()
+
+    def _jobs_line(self) -> str:
+        if self._now is None:
+            return "between epochs: choosing, proposing, patching"
+        now = self._now
+        said = f"{now.running} in flight, {now.failed} failed, {now.adopted} taken over"
+        if not now.values or self._summary is None:
+            return said
+        pick = min if self._summary.minimize else max
+        title, value = pick(now.values, key=lambda pair: pair[1])
+        return f"{said} · best of the epoch, not judged yet: {value:.4f} ({one_line(title)})"
+
+
+def best_line(summary: Summary, metric: str) -> str:
+    """One line: the best idea so far against the baseline and its noise."""
+    baseline = noise_text(summary.noise)
+    if summary.best is None or summary.best.value is None:
+        return f"no idea has a score yet · baseline {baseline}"
+    value = summary.best.value
+    return f"best so far: {metric} {value:.4f} ({gain_text(summary, value)}) · baseline {baseline}"
+
+
+def noise_text(noise: Noise | None) -> str:
+    """Mean and spread of the baseline, each with the runs behind it."""
+    if noise is None:
+        return "not measured"
+    return f"{noise.mean:.4f} (mean of {noise.mean_n}) ± {noise.sd:.4f} (sd of {noise.n})"
+
+
+def gain_text(summary: Summary, value: float) -> str:
+    """The difference to the baseline, and what it is in noise units."""
+    noise, units = summary.noise, summary.units(value)
+    if noise is None or units is None:
+        return "no baseline"
+    return f"{value - noise.mean:+.4f}, {units:+.1f} noise units"
+
+
+def spread_text(scored: Scored) -> str:
+    """The standard error of a confirmed value and the runs behind it; nothing for a single run."""
+    if scored.error is None:
+        return ""
+    return f" ± {scored.error:.4f} ({len(scored.confirmed)})"
+
+
+def best_table(summary: Summary, metric: str) -> Table:
+    """The best ideas with the figures that a reader needs to trust them."""
+    title = f"Best ideas · baseline {noise_text(summary.noise)}"
+    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+    confirmed = any(scored.error is not None for scored in summary.ranked[:BEST_ROWS])
+    value_heading = f"{metric} ± s.e. (runs)" if confirmed else metric
+    for heading in (
+        "#",
+        value_heading,
+        "to baseline",
+        "noise units",
+        "CPU s",
+        "cuts",
+        "epoch",
+        "title",
+    ):
+        table.add_column(Text(heading), justify="left" if heading == "title" else "right")
+    for rank, scored in enumerate(summary.ranked[:BEST_ROWS], start=1):
+        value = scored.value or 0.0
+        noise, units = summary.noise, summary.units(value)
+        cpu = scored.run.cpu_seconds if scored.run else None
+        table.add_row(
+            str(rank),
+            f"{value:.4f}{spread_text(scored)}",
+            f"{value - noise.mean:+.4f}" if noise else "",
+            f"{units:+.1f}" if units is not None else "",
+            f"{cpu:.3g}" if cpu is not None else "",
+            f"{scored.cuts:.0f}",
+            f"{scored.idea.epoch:04d}",
+            title_cell(scored.idea.title),
+        )
+    return table

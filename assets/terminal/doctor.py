@@ -1,0 +1,35 @@
+"""What this machine can do: the sandbox levels, each really tried, and the way to a better one."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from assets.config.sandbox import STRONGEST
+from launchers.sandbox.levels import LEVELS, at_least
+from launchers.sandbox.preflight import Finding, examine
+
+
+def show_doctor() -> bool:
+    """Prints the levels; says whether the strongest one works."""
+    findings = examine()
+    best = [found.level for found in findings if found.works][-1]
+    console = Console()
+    console.print(_table(findings))
+    console.print(f"Patches of the shipped catalogs run at level {best}.", highlight=False)
+    if best != STRONGEST:
+        console.print(f"Patches that a model writes need {STRONGEST}.", highlight=False)
+    console.print(f"{best} does not hold against:", highlight=False)
+    for gap in LEVELS[best].gaps:
+        console.print(f"  {gap}", highlight=False, soft_wrap=True, markup=False)
+    better = next((one for one in findings if not one.works and at_least(one.level, best)), None)
+    if better:
+        console.print(f"\nThe next better level is {better.level}. To get it:", highlight=False)
+        console.print(f"  {better.remedy}", highlight=False, soft_wrap=True, markup=False)
+    return findings[-1].works
+
+
+def _table(findings: list[Finding]) -> Table:
+    table = Table("sandbox level", "works here", "because")
+    for found in reversed(findings):
+        table.add_row(found.level, "yes" if found.works else "no", Text(found.reason))
+    return table

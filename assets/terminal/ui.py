@@ -1,0 +1,75 @@
+"""The Dagster UI with its daemon, as a group of processes that ends when this one is told to."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import FrameType
+
+from rich.console import Console
+
+from assets.attempt.lock import hold
+from assets.config.home import PROJECT, Home, server_environment
+from assets.config.settings import campaign_names
+from assets.errors import VarveError
+from assets.graph.instance import bury_dead_runs, open_instance
+
+PATIENCE_SECONDS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
+"""How the group is asked to end, and how long each time. Dagster's own shutdown stops its daemon
+and may leave the rest."""
+
+
+def serve_ui(home: Home, port: int) -> None:
+    """Run Dagster's web server and daemon until Ctrl-C or SIGTERM.
+
+    Steps that run then stop with it; their jobs go on under their supervisors and are adopted when
+    the stage is materialized again.
+
+    Raises:
+        VarveError: if the server ends by itself, or another UI of this project is open.
+    """
+    with hold(home.lock(".ui"), doing=f"varve ui --port {port}"):
+        with open_instance(home, campaign_names(home.campaigns)) as instance:
+            bury_dead_runs(instance, untagged=True)
+        _serve(home, port)
+
+
+def _serve(home: Home, port: int) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "-h", "127.0.0.1"]
+    command += ["-p", str(port), "-m", "assets.definitions", "-d", str(PROJECT)]
+    Console().print(
+        f"Dagster UI: http://127.0.0.1:{port} in about half a minute (Ctrl-C to stop)",
+        highlight=False,
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    server = subprocess.Popen(
+        command, env=server_environment(home), cwd=PROJECT, start_new_session=True
+    )
+    try:
+        code = server.wait()
+    except KeyboardInterrupt:
+        return
+    finally:
+        _end_group(server)
+    raise VarveError(f"the Dagster UI ended with exit code {code}; its messages stand above")
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _end_group(server: "subprocess.Popen[bytes]") -> None:
+    for number, seconds in PATIENCE_SECONDS:
+        give_up = time.monotonic() + seconds
+        try:
+            os.killpg(server.pid, number)
+            while time.monotonic() < give_up:
+                server.poll()
+                os.killpg(server.pid, 0)
+                time.sleep(0.1)
+        except ProcessLookupError:
+            return

@@ -1,0 +1,85 @@
+"""Reads the file in which evaluate.py reports: a value or a reason, verdicts, measures.
+
+The program that writes it is ours, the folder that it writes to is not only ours at level none, so
+the file is opened without following links and every field is checked.
+"""
+
+import os
+import stat
+from typing import Any
+
+from launchers.supervisor.formats import FormatError, strict_json
+from launchers.visible import visible, visible_line
+
+MOST_BYTES = 1 << 20
+BLAMES = ("evaluate", "guard")
+FIELDS = {"metric", "value", "reason", "blame", "verdicts", "measures"}
+
+
+class EvaluationError(Exception):
+    """evaluate.py left no report, or one that breaks the contract: a bug of the environment."""
+
+
+def read_evaluation(path: str) -> dict[str, Any]:
+    """Reads and checks the report.
+
+    Raises:
+        EvaluationError: it is missing or broken; the message says how.
+    """
+    try:
+        report = strict_json(_plain_bytes(path))
+    except (OSError, FormatError) as error:
+        said = visible(f"evaluate.py: cannot read its result file ({error})")
+        raise EvaluationError(said) from error
+    problem = _problem(report)
+    if problem:
+        said = visible(f"evaluate.py: {problem}; correct the environment's evaluate.py")
+        raise EvaluationError(said)
+    return _shown(report)
+
+
+def _shown(report: dict[str, Any]) -> dict[str, Any]:
+    """The report with its texts made visible: they may repeat what the patched model answered."""
+    reason = report["reason"]
+    return report | {
+        "metric": visible_line(report["metric"]),
+        "reason": visible(reason) if isinstance(reason, str) else None,
+        "verdicts": {visible_line(k): visible(text) for k, text in report["verdicts"].items()},
+        "measures": {visible_line(k): number for k, number in report["measures"].items()},
+    }
+
+
+def _plain_bytes(path: str) -> bytes:
+    """Content of a regular file that is no link."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+            raise FormatError(f"not a regular file of at most {MOST_BYTES} bytes")
+        return file.read(MOST_BYTES)
+
+
+def _problem(report: Any) -> str | None:  # noqa: ANN401  # any JSON value
+    """What is wrong with a report, or None."""
+    if not isinstance(report, dict) or set(report) != FIELDS:
+        return f"found {report!r:.200}, expected an object with {sorted(FIELDS)}"
+    kinds = {"metric": str, "verdicts": dict, "measures": dict}
+    if not all(isinstance(report[key], kind) for key, kind in kinds.items()):
+        return "expected the metric to be a text, verdicts and measures to be objects"
+    for name, text in report["verdicts"].items():
+        if not isinstance(text, str):
+            return f"found the verdict {name}: {text!r:.100}, expected a text"
+    for name, number in report["measures"].items():
+        if not _is_number(number):
+            return f"found the measure {name}: {number!r:.100}, expected a finite number"
+    if report["value"] is not None:
+        if not _is_number(report["value"]):
+            return f"found the value {report['value']!r}, expected a number or null"
+        return None if report["blame"] is None else "found a value and blame, expected one of them"
+    if report["blame"] not in BLAMES or not isinstance(report["reason"], str):
+        return f"found no value, expected a reason and blame from {BLAMES}"
+    return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

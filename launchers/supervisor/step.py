@@ -1,0 +1,284 @@
+"""Runs one program of a job to its end or to a limit, and leaves no process of it behind.
+
+The clock is the supervisor's monotonic one. Nothing here sleeps for a fixed time: the loop waits
+for output, for a dead child, for a signal, or for the next moment at which something is due.
+"""
+
+import contextlib
+import os
+import resource
+import select
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from launchers.folder import Disk
+from launchers.process_table import LINUX, die_with_parent
+from launchers.process_tree import ProcessTree
+from launchers.supervisor.limits import Limits
+from launchers.supervisor.log import BoundedLog
+
+FIRST_LOOK_SECONDS = 0.01 if LINUX else 0.2
+LOOK_SECONDS = 0.1 if LINUX else 1.0
+"""Pause between two looks at the process tree, shorter at the start of a step. Elsewhere than on
+Linux a look starts `ps`."""
+HEARTBEAT_SECONDS = 5.0
+PIPE_BYTES = 1 << 18
+DRAIN_ROUNDS = 64
+DEAD_PER_TURN = 256
+"""Reads and dead children per wake-up, so that a flood of either cannot hide the clock."""
+
+
+class Ending(Enum):
+    """Why a step ended."""
+
+    EXIT = "exit"
+    """The program ended by itself."""
+    DEADLINE = "deadline"
+    """Its wall clock ran out."""
+    CPU_LIMIT = "cpu_limit"
+    """Its process tree used up the CPU time."""
+    LIMIT = "limit"
+    """It exceeded another limit."""
+    CANCELLED = "cancelled"
+    """The supervisor was told to stop."""
+
+
+class StepEnd(NamedTuple):
+    """How a step went."""
+
+    ending: Ending
+    exit_code: int | None
+    """Of the program itself, negative for a signal; None if it was killed by the supervisor."""
+    wall_seconds: float
+    cpu_seconds: float
+    """Of its whole process tree."""
+    survivors: bool
+    """Whether something could not be killed."""
+    excess: str | None
+    """What it exceeded, where it ended so."""
+
+
+class StartError(Exception):
+    """The program could not be started at all."""
+
+
+class Interrupts:
+    """Turns the signals of the supervisor into something that can be waited for."""
+
+    def __init__(self) -> None:
+        """Takes over SIGTERM and SIGCHLD; Ctrl-C and a closed terminal mean nothing here."""
+        self.cancelled = False
+        """Whether SIGTERM came."""
+        self.wakeup, write = os.pipe()
+        os.set_blocking(self.wakeup, False)
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._cancel)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def _cancel(self, *_: object) -> None:
+        self.cancelled = True
+
+
+class Step:
+    """One program under supervision."""
+
+    def __init__(
+        self,
+        *,
+        interrupts: Interrupts,
+        log: BoundedLog,
+        disk: Disk,
+        tree: ProcessTree,
+        heartbeat: Callable[[float], None],
+        limits: Limits,
+    ) -> None:
+        """Prepares a step.
+
+        Args:
+            interrupts: the supervisor's signals.
+            log: takes what the program prints.
+            disk: is asked about free space at every look.
+            tree: the processes of this step.
+            heartbeat: called every few seconds with the CPU seconds so far.
+            limits: what it may not exceed.
+        """
+        self._interrupts = interrupts
+        self._log = log
+        self._disk = disk
+        self._tree = tree
+        self._heartbeat = heartbeat
+        self._limits = limits
+        self._excess: str | None = None
+        self._exit_code: int | None = None
+        self._output = -1
+        self._pid = -1
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        folder: str,
+        environment: Mapping[str, str],
+        wall_seconds: float,
+        cpu_seconds: float | None = None,
+        begun: Callable[[int], None] | None = None,
+    ) -> StepEnd:
+        """Runs the program; when this returns, nothing that it started is alive.
+
+        Args:
+            command: absolute path of the program, and its arguments.
+            folder: where it starts.
+            environment: all of its process environment.
+            wall_seconds: when it is killed.
+            cpu_seconds: CPU time of its tree at which it is killed; None for no limit.
+            begun: called once with the process id, before anything is waited for.
+
+        Raises:
+            StartError: the program or the folder is not there.
+            Exception: whatever `begun` raises; the program is killed before.
+        """
+        started = time.monotonic()
+        self._output, write = os.pipe()
+        os.set_blocking(self._output, False)
+        try:
+            self._pid = spawn(command, folder=folder, environment=environment, output=write)
+        finally:
+            os.close(write)
+        try:
+            if begun:
+                begun(self._pid)
+            ending = self._watch(started, wall_seconds, cpu_seconds)
+        finally:
+            gone = self._tree.kill()
+            self._drain()
+            os.close(self._output)
+        wall = time.monotonic() - started
+        self._disk.look()
+        used = self._tree.cpu_seconds()
+        if cpu_seconds is not None and used >= cpu_seconds and ending is not Ending.CANCELLED:
+            ending = Ending.CPU_LIMIT  # also when it was over between two looks
+        code = self._exit_code if ending is Ending.EXIT else None
+        return StepEnd(ending, code, wall, used, not gone, self._excess)
+
+    def _watch(self, started: float, wall_seconds: float, cpu_seconds: float | None) -> Ending:
+        """Waits until the program ends or a limit is reached."""
+        poller = select.poll()
+        poller.register(self._interrupts.wakeup, select.POLLIN)
+        poller.register(self._output, select.POLLIN)
+        pause = FIRST_LOOK_SECONDS
+        look_at, beat_at = started + pause, started + HEARTBEAT_SECONDS
+        while True:
+            wait = min(look_at, started + wall_seconds) - time.monotonic()
+            for descriptor, happened in poller.poll(max(0.0, wait) * 1000):
+                if descriptor == self._output and not self._drain() and happened & select.POLLHUP:
+                    poller.unregister(self._output)
+            if self._ended():
+                return Ending.EXIT
+            now = time.monotonic()
+            if self._interrupts.cancelled:
+                return Ending.CANCELLED
+            if now >= started + wall_seconds:
+                return Ending.DEADLINE
+            if now >= look_at:
+                if (ending := self._look(cpu_seconds)) is not None:
+                    return ending
+                pause = min(pause * 1.5, LOOK_SECONDS)
+                look_at = time.monotonic() + pause
+            if now >= beat_at:
+                self._heartbeat(self._tree.cpu_seconds())
+                self._log.flush()
+                beat_at = now + HEARTBEAT_SECONDS
+
+    def _look(self, cpu_seconds: float | None) -> Ending | None:
+        """Looks once at all that the program uses; gives the limit that it has reached."""
+        self._tree.look()
+        self._disk.look()
+        if cpu_seconds is not None and self._tree.cpu_seconds() >= cpu_seconds:
+            return Ending.CPU_LIMIT
+        self._excess = self._limits.excess(self._tree, self._log)
+        return Ending.LIMIT if self._excess else None
+
+    def _ended(self) -> bool:
+        """Waits for whatever has died; says whether the program itself is among it."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._interrupts.wakeup, 1 << 16)
+        for _ in range(DEAD_PER_TURN):
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == self._pid:
+                self._exit_code = os.waitstatus_to_exitcode(status)
+            if pid == 0:
+                break
+        return self._exit_code is not None
+
+    def _drain(self) -> bool:
+        """Moves waiting output to the log; says whether there was any."""
+        for done in range(DRAIN_ROUNDS):
+            try:
+                chunk = os.read(self._output, PIPE_BYTES)
+            except BlockingIOError:
+                return done > 0
+            if not chunk:
+                return done > 0
+            self._log.feed(chunk)
+        return True
+
+
+def spawn(
+    command: Sequence[str], *, folder: str, environment: Mapping[str, str], output: int
+) -> int:
+    """Starts a program in a session of its own that dies with this process.
+
+    Written with fork, which is safe here because the supervisor has one thread and little memory:
+    `subprocess` can set the parent-death signal only by a slower way, and costs 6 ms to import.
+
+    Returns:
+        Its process id.
+
+    Raises:
+        StartError: the program or the folder is not there.
+    """
+    parent = os.getpid()
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _become(command, folder, environment, output, parent)
+        except OSError as error:
+            os.write(tell, str(error).encode())
+        finally:
+            os._exit(127)
+    os.close(tell)
+    with open(told, "rb") as pipe:
+        problem = pipe.read().decode()
+    if problem:
+        os.waitpid(pid, 0)
+        raise StartError(f"{command[0]} in {folder}: cannot be started ({problem})")
+    return pid
+
+
+def _become(
+    command: Sequence[str], folder: str, environment: Mapping[str, str], output: int, parent: int
+) -> None:
+    """In the child: cuts the ties to the supervisor and turns into the program."""
+    os.setsid()
+    die_with_parent(parent)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if LINUX:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("1000")  # when the machine runs out of memory, the job goes first
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.chdir(folder)
+    os.execve(command[0], list(command), dict(environment))
