@@ -123,13 +123,13 @@ class Try:
         patch = _row(self.context, sample, applied)
         if self.smoke is None or patch.status is not PatchStatus.APPLIED:
             return Tried(sample=sample, patch=patch)
-        fell = await self.smoke.fall(patch)
-        if fell is None:
+        failed = await self.smoke.failure(patch)
+        if failed is None:
             return Tried(sample=sample, patch=patch)
         patch = replace(
-            patch, status=PatchStatus.FAILED, tree=None, blame=fell.blame, reason=fell.reason
+            patch, status=PatchStatus.FAILED, tree=None, blame=failed.blame, reason=failed.reason
         )
-        return Tried(sample=sample, patch=patch, log_tail=fell.log_tail)
+        return Tried(sample=sample, patch=patch, log_tail=failed.log_tail)
 
     async def _repair(self, tried: Tried) -> Sample:
         sample = tried.sample

@@ -22,7 +22,7 @@ from assets.config.identity import Identity, check_identity, identify
 from assets.config.sandbox import choose_level
 from assets.config.settings import CampaignSettings, read_campaign
 from assets.jobs.smoke import may_smoke
-from assets.models.archive import archive_of
+from assets.models.recordings import recordings_of
 from assets.models.roles import cast
 from assets.results.history import History
 from assets.results.summary import Summary, summarize
@@ -58,7 +58,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class Setup:
     """What a campaign stands on, as it is on disk now."""
 
     settings: CampaignSettings
@@ -80,7 +80,7 @@ class Ground:
         )
 
 
-def survey(home: Home, campaign: str) -> Ground:
+def survey(home: Home, campaign: str) -> Setup:
     """Read and check everything that a campaign stands on; data is prepared on first use.
 
     Raises:
@@ -91,7 +91,7 @@ def survey(home: Home, campaign: str) -> Ground:
     profile = environment.profile(settings.profile)
     data = prepare_data(environment, settings.profile, folder=home.data)
     identity = identify(environment, settings.profile, data)
-    return Ground(
+    return Setup(
         settings=settings, environment=environment, profile=profile, data=data, identity=identity
     )
 
@@ -112,25 +112,25 @@ def work(
     Raises:
         VarveError: with what the user can do about it; recorded facts are kept.
     """
-    ground = survey(home, campaign)
+    setup = survey(home, campaign)
     hooks = hooks or Hooks()
-    runs_jobs = stage in WITH_JOBS or (stage is Stage.PATCHES and ground.smokes)
-    level = choose_level(ground.settings, named=hooks.sandbox) if runs_jobs else "none"
+    runs_jobs = stage in WITH_JOBS or (stage is Stage.PATCHES and setup.smokes)
+    level = choose_level(setup.settings, named=hooks.sandbox) if runs_jobs else "none"
     lake = Lake.open(home.lake)
     with closing(Journal.open(home.journal(campaign))) as journal:
         writer = Writer(lake, journal, campaign)
-        check_identity(campaign, ground.identity, writer.log)
-        _abandon_other_settings(writer, stage, epoch, ground.config)
+        check_identity(campaign, setup.identity, writer.log)
+        _abandon_other_settings(writer, stage, epoch, setup.config)
         opening = writer.begin(
             epoch,
             stage,
             reads=reads_of(campaign, stage, epoch, writer.log),
-            config=ground.config,
+            config=setup.config,
             code_version=code_version(),
             dagster_run_id=dagster_run_id,
             again=True,
         )
-        context = _context(ground, home, writer, opening.attempt, hooks=hooks, level=level)
+        context = _context(setup, home, writer, opening.attempt, hooks=hooks, level=level)
         try:
             produced = PRODUCERS[stage](context)
         finally:
@@ -141,9 +141,9 @@ def work(
         known = history.before(epoch + 1)
         summary = summarize(
             known,
-            ground.environment,
-            ground.settings.profile,
-            confirmations=ground.settings.confirm.needed,
+            setup.environment,
+            setup.settings.profile,
+            confirmations=setup.settings.confirm.needed,
         )
         if stage is Stage.SCORES:
             _release(context, summary)
@@ -151,18 +151,18 @@ def work(
 
 
 def _context(
-    ground: Ground, home: Home, writer: Writer, attempt: Attempt, *, hooks: Hooks, level: str
+    setup: Setup, home: Home, writer: Writer, attempt: Attempt, *, hooks: Hooks, level: str
 ) -> Context:
-    settings, lake = ground.settings, writer.lake
-    models = cast(settings, ground.environment.path, archive_of(lake))
+    settings, lake = setup.settings, writer.lake
+    models = cast(settings, setup.environment.path, recordings_of(lake))
     writer.flush()
     return Context(
         campaign=writer.campaign,
         settings=settings,
-        environment=ground.environment,
-        profile=ground.profile,
-        data=ground.data,
-        evaluator=ground.identity.evaluator,
+        environment=setup.environment,
+        profile=setup.profile,
+        data=setup.data,
+        evaluator=setup.identity.evaluator,
         lake=lake,
         writer=writer,
         attempt=attempt,

@@ -8,7 +8,7 @@ Leaves out how many jobs run at once: whoever submits counts.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from launchers.job import JobPhase, JobSpec, JobState, says_nothing
+    from launchers.job import JobPhase, JobSpec, JobState, is_inconclusive
     from launchers.launcher import JobRunningError, Launcher, LauncherError, UnknownJobError
     from launchers.local import LocalLauncher
     from launchers.tree import TreeError, tree_hash
@@ -23,7 +23,7 @@ __all__ = [
     "LocalLauncher",
     "TreeError",
     "UnknownJobError",
-    "says_nothing",
+    "is_inconclusive",
     "tree_hash",
 ]
 
@@ -37,7 +37,7 @@ _HOMES = {
     "LocalLauncher": "local",
     "TreeError": "tree",
     "UnknownJobError": "launcher",
-    "says_nothing": "job",
+    "is_inconclusive": "job",
     "tree_hash": "tree",
 }
 

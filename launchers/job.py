@@ -125,6 +125,6 @@ class JobState:
         return self.result or LOST
 
 
-def says_nothing(result: Mapping[str, Any]) -> bool:
+def is_inconclusive(result: Mapping[str, Any]) -> bool:
     """Whether a result says nothing of the work, so that the job may be started again."""
     return result["status"] == "cancelled" or result["blame"] in ("infrastructure", "setup")

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launchers import folder as names
-from launchers.job import JobPhase, JobSpec, JobState, says_nothing
+from launchers.job import JobPhase, JobSpec, JobState, is_inconclusive
 from launchers.keys import job_of_key, note_key
 from launchers.launcher import JobRunningError, LauncherError, UnknownJobError
 from launchers.leftovers import kill_leftovers
@@ -83,7 +83,7 @@ class LocalLauncher:
         state = self.poll(run_id)
         if state.phase is JobPhase.RUNNING:
             return run_id
-        return run_id if state.result is not None and not says_nothing(state.result) else None
+        return run_id if state.result is not None and not is_inconclusive(state.result) else None
 
     def poll(self, run_id: str) -> JobState:
         """Says where the job stands; a few system calls."""
@@ -258,7 +258,7 @@ def _lay_job(run: Path, spec: JobSpec, files: Mapping[str, bytes]) -> None:
 def _is_settled(run: Path, spec: JobSpec) -> bool:
     """Whether the job has a result that says something of the work, behind no weaker a wall."""
     result = names.read_result(str(run))
-    if result is None or says_nothing(result):
+    if result is None or is_inconclusive(result):
         return False
     return at_least(result.get("sandbox_level", ""), spec.sandbox)
 

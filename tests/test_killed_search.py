@@ -22,7 +22,7 @@ from assets.config.home import Home
 from assets.graph.instance import (
     PROCESS_TAG,
     UNFINISHED,
-    bury_dead_runs,
+    fail_dead_runs,
     open_instance,
     process_tag,
 )
@@ -127,7 +127,7 @@ def test_only_runs_of_dead_processes_are_buried(place, status):
                 tags={PROCESS_TAG: tag},
             )
             instance.add_run(run)
-        assert bury_dead_runs(instance) == [f"dead-{status.value}"]
+        assert fail_dead_runs(instance) == [f"dead-{status.value}"]
         left = {run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=[status]))}
     assert left == {f"mine-{status.value}", f"far-{status.value}"}
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from assets.config.settings import THRESHOLD
 from assets.ideas.novelty import similarity, tokens, too_similar
-from assets.models.requests import Draft, KnownIdea
+from assets.models.requests import KnownIdea, Proposal
 
 CATALOG = PROJECT / "environments" / "nanogpt" / "catalog.toml"
 WRITTEN = tomllib.loads((PROJECT / "tests" / "near_copies.toml").read_text())["ideas"]
@@ -35,12 +35,12 @@ def test_the_different_ideas_of_the_catalog_all_pass_and_by_far():
     assert max(values) < 0.36
     for at, idea in enumerate(ideas):
         others = ideas[:at] + ideas[at + 1 :]
-        assert too_similar(Draft(title=idea.title, text=idea.text), others) is None
+        assert too_similar(Proposal(title=idea.title, text=idea.text), others) is None
 
 
 @pytest.mark.parametrize("idea", WRITTEN, ids=lambda idea: idea["title"])
 def test_a_copy_with_slight_changes_of_wording_is_found(idea):
-    match = too_similar(Draft(title=idea["title"], text=idea["copy"]), KNOWN)
+    match = too_similar(Proposal(title=idea["title"], text=idea["copy"]), KNOWN)
     assert match is not None
     assert match.known.title == idea["title"]
     assert match.similarity > 0.8 > THRESHOLD
@@ -49,8 +49,8 @@ def test_a_copy_with_slight_changes_of_wording_is_found(idea):
 @pytest.mark.parametrize("kind", ["revalued", "cousin", "reworded"])
 @pytest.mark.parametrize("idea", WRITTEN, ids=lambda idea: idea["title"])
 def test_other_values_other_ideas_and_other_words_pass(idea, kind):
-    draft = Draft(title="Another title", text=idea[kind])
-    assert too_similar(draft, KNOWN) is None
+    proposal = Proposal(title="Another title", text=idea[kind])
+    assert too_similar(proposal, KNOWN) is None
 
 
 def test_the_figures_of_the_docstring_are_measured():
@@ -71,14 +71,14 @@ def test_words_are_compared_without_case_and_numbers_by_value():
 
 
 def test_an_idea_of_signs_is_like_nothing():
-    assert too_similar(Draft(title="...", text="---"), [known("...", "---")]) is None
+    assert too_similar(Proposal(title="...", text="---"), [known("...", "---")]) is None
 
 
 def test_of_several_the_most_similar_is_given():
     text = "one two three four five six seven eight nine ten"
     nearly = known("nearly", text + " eleven")
     same = known("same", text)
-    match = too_similar(Draft(title="same", text=text), [nearly, same])
+    match = too_similar(Proposal(title="same", text=text), [nearly, same])
     assert match is not None
     assert match.known is same
     assert match.similarity == 1.0
@@ -97,5 +97,5 @@ def test_an_epoch_against_a_thousand_ideas_takes_a_moment():
     ideas = [known(str(at), text) for at, text in enumerate(texts[:1000])]
     begin = time.process_time()
     for text in texts[1000:]:
-        assert too_similar(Draft(title="", text=text), ideas) is None
+        assert too_similar(Proposal(title="", text=text), ideas) is None
     assert time.process_time() - begin < 5

@@ -351,8 +351,10 @@ def test_a_language_model_sends_the_prompt_that_its_call_shows():
         assert answer.response == prompt.turns[-1].text
         assert provider.asked[-1] == (prompt, "k")
     assert model.name == "echo/1"
-    (draft,) = model.drafts('{"ideas": [{"title": "A", "text": "Do b to c.", "parents": []}]}')
-    assert dataclasses.astuple(draft) == ("A", "Do b to c.", (), None)
+    (proposal,) = model.proposals(
+        '{"ideas": [{"title": "A", "text": "Do b to c.", "parents": []}]}'
+    )
+    assert dataclasses.astuple(proposal) == ("A", "Do b to c.", (), None)
 
 
 if __name__ == "__main__":

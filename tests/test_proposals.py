@@ -14,14 +14,14 @@ from assets.models.proposals import (
     TITLE_CHARACTERS,
     read_ideas,
 )
-from assets.models.requests import Draft
+from assets.models.requests import Proposal
 from assets.models.thoughts import without_thoughts
 
 A = {"title": "Twice the rate", "text": "Set RATE to 2 in train.py.", "parents": ["e0i12"]}
 B = {"title": "No pause", "text": "Remove the pause.\nIt only waits.", "parents": []}
 READ = (
-    Draft(title=A["title"], text=A["text"], parents=("e0i12",)),
-    Draft(title=B["title"], text=B["text"]),
+    Proposal(title=A["title"], text=A["text"], parents=("e0i12",)),
+    Proposal(title=B["title"], text=B["text"]),
 )
 BOTH = json.dumps({"ideas": [A, B]})
 
@@ -57,7 +57,7 @@ def test_json_is_read_whatever_stands_around_it(answer):
 def test_tags_of_thinking_inside_an_idea_are_its_words():
     text = "Reward answers that end their <think> part with </think> in time."
     answer = json.dumps({"ideas": [A | {"text": text}, B]})
-    assert [draft.text for draft in read_ideas(answer)] == [text, B["text"]]
+    assert [proposal.text for proposal in read_ideas(answer)] == [text, B["text"]]
 
 
 def test_a_backslash_that_is_not_doubled_loses_no_idea():
@@ -74,33 +74,33 @@ def test_a_dictionary_in_prose_is_no_idea():
 
 @pytest.mark.parametrize("entry", [A["text"], {"text": A["text"]}, {"title": A["text"]}])
 def test_an_idea_with_one_of_title_and_text_has_both(entry):
-    (draft,) = read_ideas(json.dumps({"ideas": [entry]}))
-    assert draft.text == A["text"]
-    assert draft.title == A["text"]
+    (proposal,) = read_ideas(json.dumps({"ideas": [entry]}))
+    assert proposal.text == A["text"]
+    assert proposal.title == A["text"]
 
 
 def test_a_missing_title_is_the_first_sentence():
-    (draft,) = read_ideas(json.dumps({"ideas": [{"text": "Use two.\nThen three."}]}))
-    assert draft == Draft(title="Use two.", text="Use two.\nThen three.")
+    (proposal,) = read_ideas(json.dumps({"ideas": [{"text": "Use two.\nThen three."}]}))
+    assert proposal == Proposal(title="Use two.", text="Use two.\nThen three.")
 
 
 def test_a_title_that_is_too_long_is_cut_and_kept_in_the_text():
     title = "word " * 100
-    (draft,) = read_ideas(json.dumps({"ideas": [{"title": title, "text": "Do it."}]}))
-    assert len(draft.title) == TITLE_CHARACTERS
-    assert draft.title.endswith("…")
-    assert draft.text == f"{title.strip()}\n\nDo it."
+    (proposal,) = read_ideas(json.dumps({"ideas": [{"title": title, "text": "Do it."}]}))
+    assert len(proposal.title) == TITLE_CHARACTERS
+    assert proposal.title.endswith("…")
+    assert proposal.text == f"{title.strip()}\n\nDo it."
 
 
 def test_a_text_that_is_too_long_is_cut_and_says_so():
-    (draft,) = read_ideas(json.dumps({"ideas": [A | {"text": "x" * 50_000}]}))
-    assert len(draft.text) < TEXT_CHARACTERS + 100
-    assert "38000 characters left out here" in draft.text
+    (proposal,) = read_ideas(json.dumps({"ideas": [A | {"text": "x" * 50_000}]}))
+    assert len(proposal.text) < TEXT_CHARACTERS + 100
+    assert "38000 characters left out here" in proposal.text
 
 
 def test_lone_surrogates_are_written_out_so_that_a_draft_can_be_stored():
-    (draft,) = read_ideas('{"ideas": [{"title": "a\\ud800", "text": "b\\udfff\ud800"}]}')
-    assert (draft.title, draft.text) == ("a\\ud800", "b\\udfff\\ud800")
+    (proposal,) = read_ideas('{"ideas": [{"title": "a\\ud800", "text": "b\\udfff\ud800"}]}')
+    assert (proposal.title, proposal.text) == ("a\\ud800", "b\\udfff\\ud800")
 
 
 # ----------------------------------------------------------------------------- tags, Markdown
@@ -120,11 +120,11 @@ TAGGED = """Here they are.
 
 def test_the_tags_of_the_paper_are_read():
     assert read_ideas(TAGGED) == (
-        Draft(
+        Proposal(
             title="Double the rate.",
             text="Double the rate. It was too small.\n\nCode changes: In train.py set RATE to 2.",
         ),
-        Draft(
+        Proposal(
             title="Remove the pause.",
             text="Remove the pause.\n\nCode changes: - train.py: drop time.sleep",
         ),
@@ -132,13 +132,15 @@ def test_the_tags_of_the_paper_are_read():
 
 
 def test_tags_may_name_parents():
-    (draft,) = read_ideas("[Experiment] Twice as much. [Parents] e0i12, E3i0 [End] Bye.")
-    assert draft == Draft(title="Twice as much.", text="Twice as much.", parents=("e0i12", "e3i0"))
+    (proposal,) = read_ideas("[Experiment] Twice as much. [Parents] e0i12, E3i0 [End] Bye.")
+    assert proposal == Proposal(
+        title="Twice as much.", text="Twice as much.", parents=("e0i12", "e3i0")
+    )
 
 
 def test_json_inside_tags_does_not_hide_the_ideas():
-    (draft,) = read_ideas('[Experiment] Set {"name": "adam", "lr": 1}. [End]')
-    assert draft.text == 'Set {"name": "adam", "lr": 1}.'
+    (proposal,) = read_ideas('[Experiment] Set {"name": "adam", "lr": 1}. [End]')
+    assert proposal.text == 'Set {"name": "adam", "lr": 1}.'
 
 
 MARKDOWN = {
@@ -153,8 +155,8 @@ MARKDOWN = {
 
 @pytest.mark.parametrize("answer", MARKDOWN.values(), ids=MARKDOWN.keys())
 def test_markdown_is_read_where_every_idea_has_number_and_title(answer):
-    drafts = read_ideas(answer)
-    assert [(d.title, d.text) for d in drafts] == [(d.title, d.text) for d in READ]
+    proposals = read_ideas(answer)
+    assert [(d.title, d.text) for d in proposals] == [(d.title, d.text) for d in READ]
 
 
 AMBIGUOUS = {
@@ -225,8 +227,8 @@ def test_parents_are_labels_however_they_are_written():
         "e0i12",
         "the1i2",
     ]
-    (draft,) = read_ideas(json.dumps({"ideas": [A | {"parents": parents}]}))
-    assert draft.parents == ("e0i12", "e3i0", "e10i101")
+    (proposal,) = read_ideas(json.dumps({"ideas": [A | {"parents": parents}]}))
+    assert proposal.parents == ("e0i12", "e3i0", "e10i101")
 
 
 # ------------------------------------------------------------------------------------------ fuzz
@@ -247,20 +249,20 @@ VALUES = st.recursive(
 )
 
 
-def read_or_refuse(answer: str) -> tuple[Draft, ...]:
+def read_or_refuse(answer: str) -> tuple[Proposal, ...]:
     try:
-        drafts = read_ideas(answer)
+        proposals = read_ideas(answer)
     except AnswerError as error:
         str(error).encode()
         return ()
-    assert drafts
-    for draft in drafts:
-        assert draft.title
-        assert draft.text
-        assert len(draft.title) <= TITLE_CHARACTERS
-        assert "\n" not in draft.title
-        f"{draft.title}{draft.text}".encode()
-    return drafts
+    assert proposals
+    for proposal in proposals:
+        assert proposal.title
+        assert proposal.text
+        assert len(proposal.title) <= TITLE_CHARACTERS
+        assert "\n" not in proposal.title
+        f"{proposal.title}{proposal.text}".encode()
+    return proposals
 
 
 @given(st.lists(PIECES, max_size=60).map("".join) | st.text(st.characters()))
@@ -282,8 +284,8 @@ def test_what_is_written_as_asked_comes_back(pairs):
         {"title": f"t{title}t", "text": f"x{text}x {at}", "parents": []}
         for at, (title, text) in enumerate(pairs)
     ]
-    drafts = read_or_refuse(json.dumps({"ideas": entries}))
-    assert [draft.text for draft in drafts] == [entry["text"] for entry in entries]
+    proposals = read_or_refuse(json.dumps({"ideas": entries}))
+    assert [proposal.text for proposal in proposals] == [entry["text"] for entry in entries]
 
 
 BOMBS = {

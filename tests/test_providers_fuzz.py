@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from assets.config.connection import Connection
 from assets.models.providers.client import open_dialect
 from assets.models.providers.exchange import Dialect, ReportedError
-from assets.models.providers.reply import Draft, Piece, TooLongError
+from assets.models.providers.reply import IncomingReply, Piece, TooLongError
 from assets.models.providers.retries import fault_of_status
 from assets.models.providers.secrets import Secret
 from tests.asking import PROTOCOLS
@@ -101,13 +101,13 @@ def dialect(protocol: str) -> Dialect:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(body=BODY, kind=st.sampled_from(KINDS), whole=st.booleans())
 def test_any_json_is_an_answer_or_a_reason(protocol, body, kind, whole):
-    draft, spoken = Draft(), dialect(protocol)
+    incoming, spoken = IncomingReply(), dialect(protocol)
     with suppress(ReportedError):
         if whole:
-            spoken.read(draft, body)
+            spoken.read(incoming, body)
         else:
-            spoken.hear(draft, {"type": kind} | body)
-    reply = draft.reply()
+            spoken.hear(incoming, {"type": kind} | body)
+    reply = incoming.reply()
     reply.text.encode("utf-8")
     (reply.thinking or "").encode("utf-8")
     for count in (reply.usage.input_tokens, reply.usage.output_tokens, reply.usage.cached_tokens):

@@ -11,7 +11,7 @@ import pytest
 from campaigns import PressedAfter, facts, materialize, opened, rows, search_all
 from conftest import PROJECT, write_campaign
 
-from assets.attempt.lock import hold
+from assets.attempt.lock import held
 from assets.attempt.monitor import Hooks, Stop
 from assets.errors import Interrupted, VarveError
 from assets.graph.instance import open_instance
@@ -253,8 +253,8 @@ def test_an_environment_that_changed_under_its_campaign_is_refused(copy, tmp_pat
 
 def test_a_second_search_of_the_same_campaign_is_told_who_holds_it(home):
     with (
-        hold(home.lock("small"), doing="varve search small"),
-        hold(home.lock("small"), doing="its own step") as first,
+        held(home.lock("small"), doing="varve search small"),
+        held(home.lock("small"), doing="its own step") as first,
     ):
         assert not first
     import subprocess
@@ -262,7 +262,7 @@ def test_a_second_search_of_the_same_campaign_is_told_who_holds_it(home):
 
     from conftest import VARVE, child_environment
 
-    with hold(home.lock("small"), doing="a long search"):
+    with held(home.lock("small"), doing="a long search"):
         command = [sys.executable, str(VARVE), "search", "small"]
         done = subprocess.run(command, env=child_environment(home), capture_output=True, text=True)
     assert done.returncode == 1

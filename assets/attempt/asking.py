@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from assets.attempt.batching import BatchRecorder
 from assets.attempt.context import Context
 from assets.attempt.monitor import JobsProgress, StopLevel
-from assets.attempt.recorder import Recorder
 from assets.errors import AnswerError, Interrupted, ProviderError
 from assets.models.requests import Answer, Call, Finish, Model, Place
 from lake.ids import completion_id
@@ -35,7 +35,7 @@ class Asking:
         self._models = models
         self._slots = asyncio.Semaphore(max(model.at_once for model in models))
         self._warm: dict[str, asyncio.Event] = {}
-        self._recorder = Recorder(context.record)
+        self._recorder = BatchRecorder(context.record)
         self.total = 0
         """Calls that are known to be wanted so far."""
         self.done = 0

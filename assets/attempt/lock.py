@@ -19,7 +19,7 @@ LOCKS = Path("/proc/locks")
 
 
 @contextmanager
-def hold(lock: Path, *, doing: str) -> Iterator[bool]:
+def held(lock: Path, *, doing: str) -> Iterator[bool]:
     """Hold the campaign's lock; within one process it may be taken again.
 
     Args:

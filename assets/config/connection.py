@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from assets.config.prices import Rates, price_of
 
-Protocol = Literal["anthropic", "openai", "openai_chat"]
+ProtocolName = Literal["anthropic", "openai", "openai_chat"]
 
 ADDRESSES: Mapping[str, str] = {
     "anthropic": "https://api.anthropic.com",
@@ -29,13 +29,13 @@ KEYS: Mapping[str, str] = {
 MAX_TOKENS = 1_000_000
 
 
-class Section(BaseModel):
+class StrictModel(BaseModel):
     """Unknown options are errors; nothing is converted silently."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class AnthropicOptions(Section):
+class AnthropicOptions(StrictModel):
     """The Messages API has no temperature and no top_p."""
 
     max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] = 16_384
@@ -51,7 +51,7 @@ class AnthropicOptions(Section):
         return self
 
 
-class ResponsesOptions(Section):
+class ResponsesOptions(StrictModel):
     """The Responses API; reasoning models refuse temperature and top_p."""
 
     max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
@@ -64,7 +64,7 @@ class ResponsesOptions(Section):
     verbosity: Literal["low", "medium", "high"] | None = None
 
 
-class ChatOptions(Section):
+class ChatOptions(StrictModel):
     """Chat completions, of OpenAI or of a server that speaks them."""
 
     max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
@@ -92,7 +92,7 @@ class Connection(BaseModel):
 
     provider: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
     """As `defs.yaml` calls it; the first half of a model's name in the lake."""
-    protocol: Protocol
+    protocol: ProtocolName
     model: Annotated[str, Field(min_length=1, max_length=200)]
     base_url: str | None = None
     """None is the vendor's own address."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from assets.config.connection import Connection, Protocol
+from assets.config.connection import Connection, ProtocolName
 from assets.config.prices import Rates
 from assets.errors import CampaignError
 
@@ -29,13 +29,13 @@ COMPONENT = "assets.campaign.Campaign"
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]*$"
 
 
-class Section(BaseModel):
+class StrictModel(BaseModel):
     """A part of `defs.yaml`: unknown keys are errors, nothing is converted silently."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Strategy(Section):
+class Strategy(StrictModel):
     """How an epoch's ideas follow from earlier scores."""
 
     kind: Literal["evolution", "best_of_n", "rl"] = "evolution"
@@ -46,7 +46,7 @@ class Strategy(Section):
     """Most earlier ideas that exploration is shown."""
 
 
-class Role(Section):
+class Role(StrictModel):
     """Who answers in a role."""
 
     model: Annotated[str, Field(min_length=1)]
@@ -74,10 +74,10 @@ class Implementer(Role):
     """Times that samples which all failed are given back; None is 2, or 0 for `catalog`."""
 
 
-class ProviderSettings(Section):
+class ProviderSettings(StrictModel):
     """Where models are asked, and how much at once."""
 
-    protocol: Protocol
+    protocol: ProtocolName
     base_url: str | None = None
     """None is the vendor's own address."""
     key: str | None = None
@@ -102,7 +102,7 @@ PROVIDERS: Mapping[str, ProviderSettings] = {
 """There without being named in `providers`."""
 
 
-class Novelty(Section):
+class Novelty(StrictModel):
     """What a language model's idea must differ in from all ideas of the campaign."""
 
     threshold: Annotated[float, Field(gt=0, le=1)] = THRESHOLD
@@ -111,7 +111,7 @@ class Novelty(Section):
     """Answers of one call that may hold rejected ideas."""
 
 
-class Confirm(Section):
+class Confirm(StrictModel):
     """Winners that run again with more seeds."""
 
     top: Annotated[int, Field(ge=0, le=100)] = 0
@@ -125,7 +125,7 @@ class Confirm(Section):
         return self.seeds if self.top else 0
 
 
-class LauncherSettings(Section):
+class LauncherSettings(StrictModel):
     """Where jobs run."""
 
     kind: Literal["local", "sky"] = "local"
@@ -136,7 +136,7 @@ class LauncherSettings(Section):
 Cap = Annotated[float, Field(gt=0)] | None
 
 
-class Budget(Section):
+class Budget(StrictModel):
     """What may be spent; None is no cap. At a cap nothing new starts and what runs is kept."""
 
     max_usd: Cap = None
@@ -151,7 +151,7 @@ class Budget(Section):
         return self.max_usd is not None or self.max_usd_per_epoch is not None
 
 
-class CampaignSettings(Section):
+class CampaignSettings(StrictModel):
     """The `attributes` of a campaign."""
 
     environment: Annotated[str, Field(min_length=1)]

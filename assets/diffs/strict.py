@@ -50,7 +50,7 @@ SIDES = {" ": ("old", "new"), "-": ("old",), "+": ("new",)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
+class DiffSection:
     """The part of a diff that is about one file."""
 
     path: str
@@ -109,7 +109,7 @@ def check_size(answer: str) -> None:
         raise PatchError("the answer holds a NUL, expected text")
 
 
-def read_diff(diff: str) -> list[Section]:
+def read_diff(diff: str) -> list[DiffSection]:
     """The sections of a diff, every line accounted for.
 
     Raises:
@@ -117,7 +117,7 @@ def read_diff(diff: str) -> list[Section]:
     """
     check_size(diff)
     lines = _Lines(diff)
-    sections: list[Section] = []
+    sections: list[DiffSection] = []
     while lines.skip_blank():
         sections.append(_section(lines))
         if len(sections) > MOST_FILES:
@@ -162,7 +162,7 @@ class _Lines:
         return PatchError(f"diff, line {self.at}: found {said}, expected {expected}")
 
 
-def _section(lines: _Lines) -> Section:
+def _section(lines: _Lines) -> DiffSection:
     old, path = _git_header(lines)
     line = lines.at
     is_new = _extended_header(lines)
@@ -175,7 +175,7 @@ def _section(lines: _Lines) -> Section:
     elif not is_new:
         lines.take()
         raise _refused_header(lines) or lines.refusal(f"`--- a/{path}`")
-    return Section(path=path, line=line, is_new=is_new)
+    return DiffSection(path=path, line=line, is_new=is_new)
 
 
 def _git_header(lines: _Lines) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from dataclasses import replace
 import dagster as dg
 from pydantic import BaseModel
 
-from assets.attempt.lock import hold
+from assets.attempt.lock import held
 from assets.attempt.monitor import Hooks, JobsProgress, Monitor
 from assets.attempt.order import missing_stages
 from assets.config.home import Home, find_home
@@ -22,7 +22,7 @@ from assets.config.sandbox import LEVEL_TAG
 from assets.config.settings import CampaignSettings
 from assets.errors import Interrupted, VarveError, no_room
 from assets.graph.backfills import check_backfill_order
-from assets.graph.instance import UNFINISHED, bury_dead_runs, limit_pool, pool, process_tag
+from assets.graph.instance import UNFINISHED, fail_dead_runs, limit_pool, pool, process_tag
 from assets.graph.metadata import check_results, stage_metadata
 from assets.work import Report, work
 from lake.attempts import STAGES, AttemptLog
@@ -153,12 +153,12 @@ def _stage_asset(
 def _work_alone(
     context: dg.AssetExecutionContext, name: str, stage: Stage, epoch: int, home: Home, hooks: Hooks
 ) -> Report:
-    with hold(
+    with held(
         home.lock(name), doing=f"Dagster run {context.run.run_id}: {stage} of epoch {epoch:04d}"
     ):
         context.instance.add_run_tags(context.run.run_id, dict(process_tag()))
         limit_pool(context.instance, name)
-        bury_dead_runs(context.instance)
+        fail_dead_runs(context.instance)
         if stage is Stage.EVOLUTION:
             log = read_attempts(home, name)
             check_backfill_order(context.instance, context.run, name, epoch, log)

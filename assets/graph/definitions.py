@@ -7,7 +7,7 @@ from assets.config.home import Home, find_home
 from assets.config.settings import campaign_names, read_campaign
 from assets.errors import VarveError
 from assets.graph.campaign import campaign_definitions
-from assets.graph.instance import bury_dead_runs
+from assets.graph.instance import fail_dead_runs
 from lake.ids import content_id
 
 
@@ -27,8 +27,8 @@ def defs() -> dg.Definitions:
 )
 def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Starts nothing; always on, because a search may be killed while the UI is open."""
-    buried = bury_dead_runs(context.instance)
-    return dg.SkipReason(f"marked as failed: {', '.join(buried)}" if buried else "no dead run")
+    marked = fail_dead_runs(context.instance)
+    return dg.SkipReason(f"marked as failed: {', '.join(marked)}" if marked else "no dead run")
 
 
 def campaign_or_reason(home: Home, name: str) -> dg.Definitions:

@@ -64,7 +64,7 @@ def process_tag() -> Mapping[str, str]:
     return {PROCESS_TAG: "/".join((socket.gethostname(), boot_id(), *_named(os.getpid())))}
 
 
-def bury_dead_runs(instance: dg.DagsterInstance, *, untagged: bool = False) -> list[str]:
+def fail_dead_runs(instance: dg.DagsterInstance, *, untagged: bool = False) -> list[str]:
     """Mark unfinished runs whose process is gone as failed.
 
     Without this a search killed with SIGKILL leaves its run STARTED, which blocks the campaign's
@@ -79,13 +79,13 @@ def bury_dead_runs(instance: dg.DagsterInstance, *, untagged: bool = False) -> l
     Returns:
         Ids of the runs that were marked.
     """
-    buried = []
+    marked = []
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
         tag = run.tags.get(PROCESS_TAG)
         if untagged if tag is None else _is_dead(tag):
             instance.report_run_failed(run, "its process died; what it had recorded is kept")
-            buried.append(run.run_id)
-    return buried
+            marked.append(run.run_id)
+    return marked
 
 
 def _is_dead(tag: str) -> bool:

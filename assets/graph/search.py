@@ -9,7 +9,7 @@ from types import FrameType
 
 import dagster as dg
 
-from assets.attempt.lock import hold
+from assets.attempt.lock import held
 from assets.attempt.monitor import Hooks, StopLevel
 from assets.attempt.order import missing_stages
 from assets.config.home import Home
@@ -17,7 +17,7 @@ from assets.config.identity import check_identity
 from assets.config.settings import read_campaign
 from assets.errors import Interrupted, VarveError
 from assets.graph.campaign import INTERRUPTED, campaign_definitions, epoch_key, read_attempts
-from assets.graph.instance import bury_dead_runs, open_instance, process_tag
+from assets.graph.instance import fail_dead_runs, open_instance, process_tag
 from assets.models.roles import check_keys
 from assets.results.history import History
 from assets.results.summary import Summary, summarize
@@ -50,9 +50,9 @@ class Search:
     ) -> None:
         self.home = home
         self.campaign = campaign
-        ground = survey(home, campaign)
-        check_identity(campaign, ground.identity, read_attempts(home, campaign))
-        self.settings, self.environment = ground.settings, ground.environment
+        setup = survey(home, campaign)
+        check_identity(campaign, setup.identity, read_attempts(home, campaign))
+        self.settings, self.environment = setup.settings, setup.environment
         self._instance = instance
         self.hooks = hooks
         definitions = campaign_definitions(campaign, self.settings, home=home, hooks=hooks)
@@ -118,8 +118,8 @@ def open_search(home: Home, campaign: str, hooks: Hooks, *, doing: str) -> Itera
         VarveError: if the campaign cannot be used or somebody else works on it.
     """
     read_campaign(home.campaigns, campaign)
-    with hold(home.lock(campaign), doing=doing), open_instance(home, [campaign]) as instance:
-        bury_dead_runs(instance)
+    with held(home.lock(campaign), doing=doing), open_instance(home, [campaign]) as instance:
+        fail_dead_runs(instance)
         lake = Lake.open(home.lake)
         with closing(Journal.open(home.journal(campaign))) as journal:
             Writer(lake, journal, campaign)

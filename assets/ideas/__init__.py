@@ -7,7 +7,7 @@ from assets.attempt.asking import Asking, ask, no_answer
 from assets.attempt.context import Context, Produced
 from assets.ideas.novelty import too_similar
 from assets.ideas.schedule import schedule, share_out
-from assets.models.requests import Draft, FailedTry, Finish, IdeaRequest, KnownIdea, Model
+from assets.models.requests import FailedTry, Finish, IdeaRequest, KnownIdea, Model, Proposal
 from assets.results.history import Scored
 from lake.ids import idea_id
 from lake.tables import (
@@ -85,19 +85,19 @@ class _Epoch:
         """Ideas of the epoch so far, the rejected ones too: neither is wanted again."""
         return tuple(_unscored(row) for row in self.rows if row.kind is not IdeaKind.BASELINE)
 
-    def take(self, draft: Draft, kind: IdeaKind, completion: Completion) -> bool:
-        """Makes a row of a draft; whether it is new enough to be tried."""
-        twin = None if draft.edits is not None else self._twin_of(draft)
-        row = _idea(self.context, len(self.rows), kind, draft, completion.completion_id)
+    def take(self, proposal: Proposal, kind: IdeaKind, completion: Completion) -> bool:
+        """Makes a row of a proposal; whether it is new enough to be tried."""
+        twin = None if proposal.edits is not None else self._twin_of(proposal)
+        row = _idea(self.context, len(self.rows), kind, proposal, completion.completion_id)
         if twin is not None:
             row = replace(row, status=IdeaStatus.REJECTED, reason=twin)
         self.rows.append(row)
         return twin is None
 
-    def _twin_of(self, draft: Draft) -> str | None:
-        """Which idea of the campaign a draft is too like, if any, in words."""
+    def _twin_of(self, proposal: Proposal) -> str | None:
+        """Which idea of the campaign a proposal is too like, if any, in words."""
         threshold = self.context.settings.novelty.threshold
-        match = too_similar(draft, [*self.past, *self.proposed], threshold=threshold)
+        match = too_similar(proposal, [*self.past, *self.proposed], threshold=threshold)
         if match is None:
             return None
         return (
@@ -121,7 +121,7 @@ async def _one_call(
             role="ideator",
             ordinal=number,
             revision=revision,
-            read=model.drafts,
+            read=model.proposals,
         )
         revision += 1
         if completion.finish_reason == Finish.ERROR:
@@ -130,11 +130,11 @@ async def _one_call(
             failures += 1
             request = replace(request, failure=_failure(completion))
             continue
-        drafts = model.drafts(completion.response or "")[: request.count]
+        proposals = model.proposals(completion.response or "")[: request.count]
         shown = {known.label: known.idea_id for known in (*request.parents, *request.context)}
-        resolved = [replace(d, parents=_resolve(d.parents, shown)) for d in drafts]
-        new = sum([epoch.take(draft, kind, completion) for draft in resolved])
-        if all(draft.edits is not None for draft in drafts):
+        resolved = [replace(d, parents=_resolve(d.parents, shown)) for d in proposals]
+        new = sum([epoch.take(proposal, kind, completion) for proposal in resolved])
+        if all(proposal.edits is not None for proposal in proposals):
             return  # a catalog that gives fewer has no more
         rejections += 1
         request = replace(request, count=request.count - new, avoid=epoch.proposed, failure=None)
@@ -221,24 +221,24 @@ def _label(idea: Idea) -> str:
 
 
 def _baseline(context: Context) -> Idea:
-    draft = Draft(title=BASELINE_TITLE, text=BASELINE_TEXT, edits=())
-    return _idea(context, 0, IdeaKind.BASELINE, draft, None)
+    proposal = Proposal(title=BASELINE_TITLE, text=BASELINE_TEXT, edits=())
+    return _idea(context, 0, IdeaKind.BASELINE, proposal, None)
 
 
 def _idea(
-    context: Context, ordinal: int, kind: IdeaKind, draft: Draft, completion: str | None
+    context: Context, ordinal: int, kind: IdeaKind, proposal: Proposal, completion: str | None
 ) -> Idea:
     identity = idea_id(
-        **context.keys, ordinal=ordinal, kind=kind, text=draft.text, parents=draft.parents
+        **context.keys, ordinal=ordinal, kind=kind, text=proposal.text, parents=proposal.parents
     )
     return Idea(
         **context.keys,
         idea_id=identity,
         ordinal=ordinal,
         kind=kind,
-        title=draft.title,
-        text=draft.text,
-        parents=draft.parents,
-        edits=draft.edits,
+        title=proposal.title,
+        text=proposal.text,
+        parents=proposal.parents,
+        edits=proposal.edits,
         completion_id=completion,
     )

@@ -18,13 +18,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from assets.config.settings import THRESHOLD
-from assets.models.requests import Draft, KnownIdea
+from assets.models.requests import KnownIdea, Proposal
 
 TOKEN = re.compile(r"(?P<number>\d+(?:\.\d+)?(?:e[+-]?\d+)?)|[^\W\d_]+")
 
 
 class Match(NamedTuple):
-    """The known idea that is most like a draft."""
+    """The known idea that is most like a proposal."""
 
     known: KnownIdea
     similarity: float
@@ -38,16 +38,16 @@ class Tokens(NamedTuple):
 
 
 def too_similar(
-    draft: Draft, known: Iterable[KnownIdea], threshold: float = THRESHOLD
+    proposal: Proposal, known: Iterable[KnownIdea], threshold: float = THRESHOLD
 ) -> Match | None:
-    """The known idea that a draft says again; None if it is new.
+    """The known idea that a proposal says again; None if it is new.
 
     Args:
-        draft: what was proposed.
+        proposal: what was proposed.
         known: what it must differ from; of equally similar ones the first is given.
         threshold: the least similarity that counts as saying it again, above 0 to 1.
     """
-    mine = tokens(draft.title, draft.text)
+    mine = tokens(proposal.title, proposal.text)
     found: Match | None = None
     bar = threshold
     for idea in known:
@@ -69,7 +69,7 @@ def similarity(one: Tokens, other: Tokens) -> float:
 
 @lru_cache(maxsize=4096)
 def tokens(title: str, text: str) -> Tokens:
-    """The tokens of an idea; remembered, as each known idea is compared with many drafts."""
+    """The tokens of an idea; remembered, as each known idea is compared with many proposals."""
     words, numbers = set(), set()
     for match in TOKEN.finditer(f"{title} {text}".lower()):
         if match["number"]:

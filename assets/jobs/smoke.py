@@ -21,7 +21,7 @@ from assets.jobs.ends import record_end
 from assets.jobs.spec import job_spec
 from lake.ids import content_hash, content_id
 from lake.tables import Blame, Patch
-from launchers import JobPhase, says_nothing
+from launchers import JobPhase, is_inconclusive
 
 SMOKE = "smoke"
 WITHOUT = ("cpu", SMOKE)
@@ -32,7 +32,7 @@ TRIES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fall:
+class SmokeFailure:
     """A smoke run that did not end well."""
 
     blame: Blame
@@ -58,8 +58,8 @@ class SmokeRun:
         )
         self._slots = asyncio.Semaphore(context.settings.launcher.slots)
 
-    async def fall(self, patch: Patch) -> Fall | None:
-        """How a patched tree fell over, or None where it did not.
+    async def failure(self, patch: Patch) -> SmokeFailure | None:
+        """Why a patched tree did not survive its smoke run; None where it did.
 
         Raises:
             Interrupted: the user stopped it.
@@ -68,8 +68,8 @@ class SmokeRun:
         async with self._slots:
             for _ in range(TRIES):
                 result = await self._run(patch)
-                if not says_nothing(result):
-                    return _fall(result)
+                if not is_inconclusive(result):
+                    return _failure(result)
         raise MachineError(
             f"the smoke run of patch {patch.patch_id} failed {TRIES} times for reasons of the "
             f"machine: {result.get('reason')}. Mend it and run the same command again"
@@ -99,17 +99,17 @@ class SmokeRun:
             raise
         if state.result is not None:
             record_end(context, spec, state.result)
-        if state.result is not None and not says_nothing(state.result):
+        if state.result is not None and not is_inconclusive(state.result):
             launcher.release(job, keep_outputs=False)
         return state.outcome
 
 
-def _fall(result: Mapping[str, Any]) -> Fall | None:
+def _failure(result: Mapping[str, Any]) -> SmokeFailure | None:
     evaluation = result.get("evaluation") or {}
     if result["status"] == "finished" and evaluation.get("value") is not None:
         return None
     reason = result.get("reason") or evaluation.get("reason") or "it gave no value"
-    return Fall(
+    return SmokeFailure(
         blame=Blame(result.get("blame") or evaluation.get("blame") or Blame.EVALUATE),
         reason=f"smoke run: {reason}",
         log_tail=result.get("log_tail"),

@@ -18,7 +18,7 @@ from assets.errors import PatchError
 from assets.ladder.blocks import OPEN, Block, read_blocks
 from assets.ladder.change import changed_by_block, changed_by_hunks, made_by_hunks
 from assets.ladder.fences import Stretch, stretches
-from assets.ladder.sections import Section, begins_diff, is_diff, read_sections
+from assets.ladder.sections import FileChange, begins_diff, is_diff, read_sections
 from assets.ladder.source import Source, read_source
 from assets.ladder.whole import whole_file
 from assets.models.thoughts import without_thoughts
@@ -52,7 +52,7 @@ class Patched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class AnswerParts:
     """What an answer holds."""
 
     blocks: tuple[Block, ...]
@@ -96,7 +96,7 @@ def _lines(answer: str) -> list[str]:
     return without_thoughts(answer.replace("\r\n", "\n")).split("\n")
 
 
-def _sorted(blocks: tuple[Block, ...], rest: Sequence[str]) -> Answer:
+def _sorted(blocks: tuple[Block, ...], rest: Sequence[str]) -> AnswerParts:
     """Which stretch of an answer is what; blocks have been taken out."""
     diffs, wholes, cut_off = [], [], False
     for stretch in stretches(rest):
@@ -106,7 +106,7 @@ def _sorted(blocks: tuple[Block, ...], rest: Sequence[str]) -> Answer:
             diffs.append(stretch)
         elif stretch.path is not None and not said and any(x.strip() for x in stretch.lines):
             wholes.append(stretch)
-    return Answer(blocks=blocks, diffs=tuple(diffs), wholes=tuple(wholes), cut_off=cut_off)
+    return AnswerParts(blocks=blocks, diffs=tuple(diffs), wholes=tuple(wholes), cut_off=cut_off)
 
 
 def _by_git(environment: Environment, answer: str) -> Patched | None:
@@ -126,7 +126,7 @@ def _by_git(environment: Environment, answer: str) -> Patched | None:
         return None
 
 
-def _by_hand(environment: Environment, held: Answer, *, crlf: bool) -> Patched:
+def _by_hand(environment: Environment, held: AnswerParts, *, crlf: bool) -> Patched:
     if held.cut_off and (held.diffs or held.wholes):
         raise PatchError("a fence of the answer does not end; it is cut off. Write it again")
     known = sorted(environment.files)
@@ -199,7 +199,7 @@ def _by_blocks(
 
 
 def _by_sections(
-    files: Mapping[str, bytes], sections: Sequence[Section], repairs: list[str]
+    files: Mapping[str, bytes], sections: Sequence[FileChange], repairs: list[str]
 ) -> dict[str, bytes]:
     """The files that diffs change; all hunks of one file together."""
     changed: dict[str, bytes] = {}

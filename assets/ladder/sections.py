@@ -26,7 +26,7 @@ MOST_LINES = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
+class FileChange:
     """What a diff does to one file."""
 
     path: str
@@ -50,7 +50,7 @@ def is_diff(lines: Sequence[str], *, said: bool = False) -> bool:
 
 def read_sections(
     lines: Sequence[str], *, path: str | None, known: Sequence[str]
-) -> Iterator[Section]:
+) -> Iterator[FileChange]:
     """The sections of a diff.
 
     Args:
@@ -94,7 +94,7 @@ def _is_extended(line: str) -> bool:
     return line[:1] not in {"@", "+", "-", " "} and not line.startswith("diff --")
 
 
-def _read(lines: Sequence[str], start: int, end: int, known: Sequence[str]) -> Section:
+def _read(lines: Sequence[str], start: int, end: int, known: Sequence[str]) -> FileChange:
     at, repairs = start, list[str]()
     header, is_new = None, False
     if lines[at].startswith("diff --"):
@@ -123,7 +123,7 @@ def _refusal(lines: Sequence[str], at: int, expected: str) -> PatchError:
 
 def _section(
     lines: Sequence[str], at: int, path: str, is_new: bool, repairs: tuple[str, ...]
-) -> Section:
+) -> FileChange:
     """The hunks of a section.
 
     Args:
@@ -147,7 +147,7 @@ def _section(
         hunks.append(hunk)
         wrong += not right
     words = (f"{wrong} hunk header{'s' * (wrong > 1)} recounted",) if wrong else ()
-    return Section(path=path, is_new=is_new, hunks=tuple(hunks), repairs=repairs + words)
+    return FileChange(path=path, is_new=is_new, hunks=tuple(hunks), repairs=repairs + words)
 
 
 def _hunk(lines: Sequence[str], where: str, at: int) -> tuple[Hunk, bool]:

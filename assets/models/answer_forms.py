@@ -27,7 +27,7 @@ _decoder = json.JSONDecoder(strict=False)
 """Takes line feeds inside strings, which models forget to escape."""
 
 
-class Section(NamedTuple):
+class WrittenIdea(NamedTuple):
     """What one idea says of itself, as it was written."""
 
     title: str
@@ -36,7 +36,7 @@ class Section(NamedTuple):
     parents: tuple[str, ...] = ()
 
 
-def json_sections(answer: str) -> list[Section]:
+def ideas_in_json(answer: str) -> list[WrittenIdea]:
     """Ideas of all JSON in an answer: in a list called `ideas`, or with a title and a text each.
 
     Backslashes that are not doubled and commas before a bracket are mended where that gives more.
@@ -46,12 +46,12 @@ def json_sections(answer: str) -> list[Section]:
     return max((list(_json_ideas(text)) for text in texts), key=len)
 
 
-def tagged_sections(answer: str) -> list[Section]:
+def ideas_in_tags(answer: str) -> list[WrittenIdea]:
     """What stands between `[Experiment]` and `[End]`, or the next `[Experiment]`."""
-    found: list[Section] = []
+    found: list[WrittenIdea] = []
     for tag, text in _tagged_parts(answer):
         if tag == "experiment":
-            found.append(Section("", text))
+            found.append(WrittenIdea("", text))
         elif found and tag == "code changes":
             joined = f"{found[-1].text}\n\nCode changes: {text}"
             found[-1] = found[-1]._replace(text=joined)
@@ -60,12 +60,12 @@ def tagged_sections(answer: str) -> list[Section]:
     return found
 
 
-def markdown_sections(answer: str) -> list[Section]:
+def ideas_in_markdown(answer: str) -> list[WrittenIdea]:
     """Ideas that are numbered without a gap, all as headings or all as items with a bold title."""
     return _numbered(answer, HEADING) or _numbered(answer, BOLD_ITEM)
 
 
-def _json_ideas(text: str) -> Iterator[Section]:
+def _json_ideas(text: str) -> Iterator[WrittenIdea]:
     for value in _json_values(text):
         yield from _ideas_in(value)
 
@@ -86,7 +86,7 @@ def _json_values(answer: str) -> Iterator[object]:
             yield value
 
 
-def _ideas_in(value: object) -> Iterator[Section]:
+def _ideas_in(value: object) -> Iterator[WrittenIdea]:
     if isinstance(value, list):
         for item in value:
             yield from _ideas_in(item) if isinstance(item, dict) else ()
@@ -95,18 +95,18 @@ def _ideas_in(value: object) -> Iterator[Section]:
         return
     listed = value.get("ideas")
     if isinstance(listed, list):
-        yield from map(_section, listed)
+        yield from map(_written, listed)
     elif _words(value, TITLE_KEYS) and _words(value, TEXT_KEYS):
-        yield _section(value)
+        yield _written(value)
 
 
-def _section(item: object) -> Section:
+def _written(item: object) -> WrittenIdea:
     """One entry of a list of ideas; a string is an idea without a title."""
     if not isinstance(item, dict):
-        return Section("", item if isinstance(item, str) else "")
+        return WrittenIdea("", item if isinstance(item, str) else "")
     parents = item.get("parents")
     named = parents if isinstance(parents, list) else [parents]
-    return Section(
+    return WrittenIdea(
         _words(item, TITLE_KEYS),
         _words(item, TEXT_KEYS),
         tuple(name for name in named if isinstance(name, str)),
@@ -126,14 +126,14 @@ def _tagged_parts(answer: str) -> Iterator[tuple[str, str]]:
         yield tag[1].lower(), answer[tag.end() : end].strip(EMPHASIS)
 
 
-def _numbered(answer: str, item: re.Pattern[str]) -> list[Section]:
+def _numbered(answer: str, item: re.Pattern[str]) -> list[WrittenIdea]:
     lines = answer.split("\n")
     items = [(at, match) for at, text in enumerate(lines) if (match := item.match(text))]
     if len(items) < 2 or [int(match[1]) for _, match in items] != list(range(1, len(items) + 1)):
         return []
     places = [at for at, _ in items] + [len(lines)]
     return [
-        Section(
+        WrittenIdea(
             title=match[2].strip(EMPHASIS),
             text="\n".join([*match.groups()[2:], *lines[begin + 1 : end]]).strip(EMPHASIS),
         )

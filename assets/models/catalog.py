@@ -15,7 +15,15 @@ from pathlib import Path
 from assets.config.environment import CATALOG_FILE
 from assets.config.home import PROJECT
 from assets.errors import AnswerError, CampaignError
-from assets.models.requests import Answer, Call, Draft, IdeaRequest, KnownIdea, PatchRequest, Place
+from assets.models.requests import (
+    Answer,
+    Call,
+    IdeaRequest,
+    KnownIdea,
+    PatchRequest,
+    Place,
+    Proposal,
+)
 from lake.tables import IdeaKind
 
 TRIES = 200
@@ -89,11 +97,11 @@ class Catalog:
         edits = [edit for name in request.edits or () for edit in self.ideas[name].edits]
         return "\n".join(_block(edit) for edit in edits)
 
-    def drafts(self, response: str) -> tuple[Draft, ...]:
+    def proposals(self, response: str) -> tuple[Proposal, ...]:
         """Write the drawn edits out as ideas."""
         try:
             return tuple(
-                self._draft(tuple(d["edits"]), tuple(d["parents"])) for d in json.loads(response)
+                self._proposal(tuple(d["edits"]), tuple(d["parents"])) for d in json.loads(response)
             )
         except (ValueError, TypeError, KeyError) as error:
             raise AnswerError(f"this is no answer of {self.name}: {error!r}") from error
@@ -123,9 +131,9 @@ class Catalog:
         wanted = set(names)
         return tuple(name for name in self.ideas if name in wanted)
 
-    def _draft(self, names: Names, parents: Names) -> Draft:
+    def _proposal(self, names: Names, parents: Names) -> Proposal:
         ideas = [self.ideas[name] for name in names]
-        return Draft(
+        return Proposal(
             title=" + ".join(idea.title for idea in ideas),
             text="\n\n".join(idea.text for idea in ideas),
             parents=parents,

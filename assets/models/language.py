@@ -1,4 +1,4 @@
-"""A language model as ideator and implementer: requests become prompts, answers become drafts.
+"""A language model as ideator and implementer: requests become prompts, answers become proposals.
 
 It knows nothing of its provider but how to send a prompt, and keeps no state of its own.
 """
@@ -6,7 +6,7 @@ It knows nothing of its provider but how to send a prompt, and keeps no state of
 from assets.models.prompts import ideator_prompt, implementer_prompt
 from assets.models.proposals import read_ideas
 from assets.models.providers.provider import Prompt, Provider
-from assets.models.requests import Answer, Call, Draft, IdeaRequest, PatchRequest, Place
+from assets.models.requests import Answer, Call, IdeaRequest, PatchRequest, Place, Proposal
 
 
 class LanguageModel:
@@ -32,7 +32,7 @@ class LanguageModel:
         """Ask for ideas; an answer may still hold more or fewer than `request.count`."""
         return self._call(ideator_prompt(request))
 
-    def drafts(self, response: str) -> tuple[Draft, ...]:
+    def proposals(self, response: str) -> tuple[Proposal, ...]:
         """All ideas in an answer, in its order; a parent is the beginning of an idea's id.
 
         Raises:

@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterable
 
 from assets.errors import AnswerError
 from assets.models.answer_forms import (
-    Section,
-    json_sections,
-    markdown_sections,
-    tagged_sections,
+    WrittenIdea,
+    ideas_in_json,
+    ideas_in_markdown,
+    ideas_in_tags,
 )
-from assets.models.requests import Draft
+from assets.models.requests import Proposal
 from assets.models.thoughts import without_thoughts
 from launchers.visible import shortened, visible_line
 
@@ -33,10 +33,10 @@ TITLE_CHARACTERS = 160
 TEXT_CHARACTERS = 12_000
 """What is longer keeps head and tail, and says between them how much is left out."""
 MOST_PARENTS = 16
-FORMS: tuple[Callable[[str], list[Section]], ...] = (
-    json_sections,
-    tagged_sections,
-    markdown_sections,
+FORMS: tuple[Callable[[str], list[WrittenIdea]], ...] = (
+    ideas_in_json,
+    ideas_in_tags,
+    ideas_in_markdown,
 )
 SENTENCE = re.compile(r"(?<=[.!?;])\s")
 LABEL = re.compile(r"\be[0-9]{1,4}i[0-9]{1,5}\b")
@@ -47,7 +47,7 @@ EXPECTED = (
 )
 
 
-def read_ideas(answer: str) -> tuple[Draft, ...]:
+def read_ideas(answer: str) -> tuple[Proposal, ...]:
     """The different ideas of an answer, in its order; parents are labels as they were written.
 
     Raises:
@@ -59,9 +59,9 @@ def read_ideas(answer: str) -> tuple[Draft, ...]:
         )
     said = _storable(without_thoughts(answer))
     for form in FORMS:
-        drafts = _different(_draft(section) for section in form(said))
-        if drafts:
-            return drafts
+        proposals = _different(_proposal(written) for written in form(said))
+        if proposals:
+            return proposals
     raise AnswerError(f"no idea can be read: {_found(answer, said)}; {EXPECTED}")
 
 
@@ -70,30 +70,30 @@ def _storable(text: str) -> str:
     return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
-def _draft(section: Section) -> Draft | None:
-    """A section as an idea, within bounds; None if it holds no word."""
-    title, text = (_storable(part).strip() for part in (section.title, section.text))
+def _proposal(written: WrittenIdea) -> Proposal | None:
+    """A written idea as a proposal, within bounds; None if it holds no word."""
+    title, text = (_storable(part).strip() for part in (written.title, written.text))
     if not re.search(r"\w", title + text):
         return None
     name = " ".join((title or SENTENCE.split(text, maxsplit=1)[0]).split())
     short = name if len(name) <= TITLE_CHARACTERS else f"{name[: TITLE_CHARACTERS - 1]}…"
     # A title that is cut, or all that there is, still tells the implementer what to do.
     whole = text if text and (short == name or not title) else f"{title}\n\n{text}".strip()
-    written = LABEL.findall(" ".join(section.parents).lower())
-    return Draft(
+    labels = LABEL.findall(" ".join(written.parents).lower())
+    return Proposal(
         title=short,
         text=shortened(whole, TEXT_CHARACTERS),
-        parents=tuple(dict.fromkeys(written))[:MOST_PARENTS],
+        parents=tuple(dict.fromkeys(labels))[:MOST_PARENTS],
     )
 
 
-def _different(drafts: Iterable[Draft | None]) -> tuple[Draft, ...]:
-    """The drafts without those that repeat an earlier one but for case, blanks and signs."""
-    kept: dict[tuple[str, ...], Draft] = {}
-    for draft in drafts:
-        if draft is not None:
-            words = tuple(re.findall(r"\w+", f"{draft.title} {draft.text}".casefold()))
-            kept.setdefault(words, draft)
+def _different(proposals: Iterable[Proposal | None]) -> tuple[Proposal, ...]:
+    """The proposals without those that repeat an earlier one but for case, blanks and signs."""
+    kept: dict[tuple[str, ...], Proposal] = {}
+    for proposal in proposals:
+        if proposal is not None:
+            words = tuple(re.findall(r"\w+", f"{proposal.title} {proposal.text}".casefold()))
+            kept.setdefault(words, proposal)
     return tuple(kept.values())
 
 

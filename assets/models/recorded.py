@@ -11,12 +11,12 @@ from assets.errors import ProviderError
 from assets.models.requests import (
     Answer,
     Call,
-    Draft,
     Finish,
     IdeaRequest,
     Model,
     PatchRequest,
     Place,
+    Proposal,
     Usage,
 )
 from lake.tables import Completion, Stage
@@ -58,9 +58,9 @@ class Recorded:
         """The request as the inner model writes it, answered from the recording."""
         return self._from_record(self.inner.implement(request))
 
-    def drafts(self, response: str) -> tuple[Draft, ...]:
+    def proposals(self, response: str) -> tuple[Proposal, ...]:
         """As the inner model reads them."""
-        return self.inner.drafts(response)
+        return self.inner.proposals(response)
 
     def halt(self) -> None:
         """Nothing waits."""

@@ -71,7 +71,7 @@ class IdeaRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class Proposal:
     """An idea as it was proposed, before it has a place in the lake."""
 
     title: str
@@ -201,7 +201,7 @@ class Model(Protocol):
         """Ask for up to `request.count` ideas."""
         ...
 
-    def drafts(self, response: str) -> tuple[Draft, ...]:
+    def proposals(self, response: str) -> tuple[Proposal, ...]:
         """The ideas in an answer to `propose`, fresh or stored.
 
         Raises:

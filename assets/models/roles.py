@@ -26,7 +26,7 @@ class Cast:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Archive:
+class Recordings:
     """Where recorded campaigns are read."""
 
     settings: Callable[[str], CampaignSettings]
@@ -35,18 +35,18 @@ class Archive:
     """What its models said; raises VarveError."""
 
 
-def cast(settings: CampaignSettings, environment: Path, archive: Archive) -> Cast:
+def cast(settings: CampaignSettings, environment: Path, recordings: Recordings) -> Cast:
     """The models that a campaign asks.
 
     Args:
         settings: of the campaign.
         environment: its folder; the catalog in it is the default.
-        archive: for recorded roles.
+        recordings: for recorded roles.
 
     Raises:
         VarveError: a catalog or a recording that is not there.
     """
-    maker = _Maker(settings=settings, environment=environment, archive=archive)
+    maker = _Maker(settings=settings, environment=environment, recordings=recordings)
     first = settings.ideators[0]
     catalog = first.name if first.model == CATALOG else None
     return Cast(
@@ -70,7 +70,7 @@ def check_keys(settings: CampaignSettings) -> None:
 class _Maker:
     settings: CampaignSettings
     environment: Path
-    archive: Archive
+    recordings: Recordings
     limiters: dict[str, Limiter] = field(default_factory=dict)
     """One per provider, for all roles."""
     repeated: tuple[str, ...] = ()
@@ -106,17 +106,19 @@ class _Maker:
                 f"model recorded: {source!r} is itself recorded from {source!r}; expected the name "
                 "of a campaign whose models were asked"
             )
-        settings = self.archive.settings(source)
+        settings = self.recordings.settings(source)
         maker = _Maker(
             settings=settings,
             environment=self.environment,
-            archive=self.archive,
+            recordings=self.recordings,
             repeated=(*self.repeated, source),
         )
         acted = self._recorded_as(role, settings)
         first = settings.ideators[0]
         catalog = first.name if first.model == CATALOG else None
-        return Recorded(maker.model(acted, catalog=catalog), lambda: self.archive.recording(source))
+        return Recorded(
+            maker.model(acted, catalog=catalog), lambda: self.recordings.recording(source)
+        )
 
     def _recorded_as(self, role: Role, recorded: CampaignSettings) -> Role:
         """The role of the recorded campaign that a role stands for: the one in the same place."""

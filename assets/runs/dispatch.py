@@ -22,7 +22,7 @@ from assets.runs.adoption import may_stand_in
 from assets.runs.facts import Facts
 from assets.runs.plan import Job
 from lake.tables import IdeaKind, Run, RunEventKind, RunStatus
-from launchers import JobPhase, JobSpec, says_nothing
+from launchers import JobPhase, JobSpec, is_inconclusive
 from launchers.sandbox.levels import at_least
 
 POLL_SECONDS = 0.02
@@ -186,7 +186,7 @@ class Dispatch:
     def _is_weak(self, result: Mapping[str, Any]) -> bool:
         """Whether a job that says something ran behind a weaker wall than is wanted now."""
         level = result.get("sandbox_level", "")
-        return not says_nothing(result) and not at_least(level, self.context.sandbox_level)
+        return not is_inconclusive(result) and not at_least(level, self.context.sandbox_level)
 
     def _end(self, job: Job, run_id: str, result: Mapping[str, Any]) -> None:
         shared = self._may_stand_in(result)
@@ -196,10 +196,10 @@ class Dispatch:
         if run_id != job.run_id and not shared:
             self._refused.add(run_id)
             self._waiting.appendleft(job)
-        elif says_nothing(result) and self._cancelled:
+        elif is_inconclusive(result) and self._cancelled:
             hours = self._hours(job, run_id, result)
             self._facts.record(job, RunEventKind.CANCELLED, gpu_hours=hours)
-        elif says_nothing(result) and self._may_restart(job, result):
+        elif is_inconclusive(result) and self._may_restart(job, result):
             self._restarts[job.run_id] += 1
             hours = self._hours(job, run_id, result)
             self._facts.record(job, RunEventKind.LOST, result["reason"], gpu_hours=hours)
@@ -227,7 +227,7 @@ class Dispatch:
 
     def _is_silent(self, job: Job) -> bool:
         result = self.outcomes[job.run_id].result
-        return result is not None and says_nothing(result)
+        return result is not None and is_inconclusive(result)
 
     def _may_restart(self, job: Job, result: Mapping[str, Any]) -> bool:
         """Whether another try may help: not where training went well and the scoring broke."""

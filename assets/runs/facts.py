@@ -9,7 +9,7 @@ from assets.attempt.context import Context
 from assets.runs.plan import Job
 from lake.ids import event_id
 from lake.tables import RunEvent, RunEventKind
-from launchers import says_nothing
+from launchers import is_inconclusive
 
 ENDINGS = (RunEventKind.FINISHED, RunEventKind.FAILED)
 
@@ -36,7 +36,7 @@ class Facts:
     def result(self, job: Job) -> Mapping[str, Any] | None:
         """How the job ended for this attempt, unless that says nothing of the idea."""
         end = self._ends.get(job.run_id)
-        return None if end is None or says_nothing(end["result"]) else end["result"]
+        return None if end is None or is_inconclusive(end["result"]) else end["result"]
 
     def source(self, job: Job) -> str | None:
         """The run that the recorded result was taken from, where it is not the job's own."""

@@ -20,7 +20,7 @@ from assets.jobs.ends import record_end
 from assets.jobs.spec import job_spec
 from lake.ids import content_hash, content_id
 from lake.tables import Blame, Patch, Run, Score, ScoreStatus
-from launchers import JobPhase, JobSpec, says_nothing
+from launchers import JobPhase, JobSpec, is_inconclusive
 from launchers.sandbox.levels import at_least
 
 POLL_SECONDS = 0.02
@@ -187,7 +187,7 @@ class Audits:
             result = state.outcome
             if state.result is not None:
                 record_end(self.context, spec, state.result)
-            if says_nothing(result):
+            if is_inconclusive(result):
                 self._try_again(job, one, result)
             elif not at_least(result["sandbox_level"], self.context.sandbox_level):
                 self._waiting.append(one)

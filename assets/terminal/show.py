@@ -41,7 +41,7 @@ class Found(NamedTuple):
         return {self.identity} if self.key == row_type.key else set()
 
 
-class Ground(NamedTuple):
+class Reference(NamedTuple):
     """What values of a campaign are compared with."""
 
     noise: Noise | None
@@ -110,7 +110,7 @@ def gather(home: Home, lake: Lake, found: Found) -> Story:
     patches = patches or rows(Patch, "idea_id", {idea.idea_id for idea in ideas})
     runs = runs or rows(Run, "patch_id", {patch.patch_id for patch in patches})
     scores = scores or rows(Score, "run_id", {run.run_id for run in runs})
-    ground = _ground(home, lake, found.campaign)
+    reference = _reference(home, lake, found.campaign)
     return Story(
         idea=ideas[0],
         parents=lake.read(Idea, campaign=found.campaign, where={"idea_id": ideas[0].parents}),
@@ -118,8 +118,8 @@ def gather(home: Home, lake: Lake, found: Found) -> Story:
         runs=runs,
         scores=scores,
         current=_current(lake, found),
-        noise=ground.noise,
-        minimize=ground.minimize,
+        noise=reference.noise,
+        minimize=reference.minimize,
     )
 
 
@@ -132,15 +132,15 @@ def _current(lake: Lake, found: Found) -> frozenset[tuple[str, int]]:
     )
 
 
-def _ground(home: Home, lake: Lake, campaign: str) -> Ground:
+def _reference(home: Home, lake: Lake, campaign: str) -> Reference:
     """The campaign's baseline; unknown where its settings or its environment cannot be read."""
     try:
         settings = read_campaign(home.campaigns, campaign)
         environment = read_environment(find_environment(settings.environment))
         profile = environment.profile(settings.profile)
     except VarveError:
-        return Ground(noise=None, minimize=True)
+        return Reference(noise=None, minimize=True)
     layer = History(lake, lake.attempts(campaign), campaign).layer(0)
     own = [scored.value for scored in layer if scored.is_baseline and scored.value is not None]
     minimize = environment.manifest.direction == "minimize"
-    return Ground(noise=pooled_noise(profile.baseline, own), minimize=minimize)
+    return Reference(noise=pooled_noise(profile.baseline, own), minimize=minimize)

@@ -9,11 +9,11 @@ from types import FrameType
 
 from rich.console import Console
 
-from assets.attempt.lock import hold
+from assets.attempt.lock import held
 from assets.config.home import PROJECT, Home, server_environment
 from assets.config.settings import campaign_names
 from assets.errors import VarveError
-from assets.graph.instance import bury_dead_runs, open_instance
+from assets.graph.instance import fail_dead_runs, open_instance
 
 PATIENCE_SECONDS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 """How the group is asked to end, and how long each time. Dagster's own shutdown stops its daemon
@@ -29,9 +29,9 @@ def serve_ui(home: Home, port: int) -> None:
     Raises:
         VarveError: if the server ends by itself, or another UI of this project is open.
     """
-    with hold(home.lock(".ui"), doing=f"varve ui --port {port}"):
+    with held(home.lock(".ui"), doing=f"varve ui --port {port}"):
         with open_instance(home, campaign_names(home.campaigns)) as instance:
-            bury_dead_runs(instance, untagged=True)
+            fail_dead_runs(instance, untagged=True)
         _serve(home, port)
 
 

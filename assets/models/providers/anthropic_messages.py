@@ -17,7 +17,7 @@ from assets.config.connection import AnthropicOptions, Connection
 from assets.models.providers.body import count_at, items_at, text_at
 from assets.models.providers.exchange import Errors, ReportedError, Response, timeout_of
 from assets.models.providers.provider import Prompt
-from assets.models.providers.reply import REDACTED, Draft
+from assets.models.providers.reply import REDACTED, IncomingReply
 from assets.models.providers.secrets import Secret
 from assets.models.requests import Finish, Usage
 
@@ -84,52 +84,52 @@ class AnthropicMessages:
             timeout=timeout_of(self._connection.timeout_seconds),
         )
 
-    def hear(self, draft: Draft, event: Mapping[str, object]) -> None:
+    def hear(self, incoming: IncomingReply, event: Mapping[str, object]) -> None:
         """Take in one event of a stream."""
         match text_at(event, "type"):
             case "message_start":
-                draft.count(replace(_usage(event, "message"), output_tokens=None))
+                incoming.count(replace(_usage(event, "message"), output_tokens=None))
             case "content_block_start":
-                _take_block(draft, event.get("content_block"))
+                _take_block(incoming, event.get("content_block"))
             case "content_block_delta":
-                draft.thinking.add(text_at(event, "delta", "thinking"))
-                draft.answer.add(text_at(event, "delta", "text"))
+                incoming.thinking.add(text_at(event, "delta", "thinking"))
+                incoming.answer.add(text_at(event, "delta", "text"))
             case "message_delta":
-                draft.count(_usage(event))
-                _end(draft, event.get("delta"))
+                incoming.count(_usage(event))
+                _end(incoming, event.get("delta"))
             case "message_stop":
-                draft.over = True
+                incoming.over = True
             case "error":
                 raise ReportedError(STATUSES.get(text_at(event, "error", "type"), 500), event)
 
-    def read(self, draft: Draft, body: Mapping[str, object]) -> None:
+    def read(self, incoming: IncomingReply, body: Mapping[str, object]) -> None:
         """Take in a whole message."""
         if body.get("type") == "error":
             raise ReportedError(STATUSES.get(text_at(body, "error", "type"), 500), body)
-        draft.count(_usage(body))
+        incoming.count(_usage(body))
         for block in items_at(body, "content"):
-            _take_block(draft, block)
-        _end(draft, body)
+            _take_block(incoming, block)
+        _end(incoming, body)
 
     async def close(self) -> None:
         """End its connections."""
         await self._client.close()
 
 
-def _take_block(draft: Draft, block: object) -> None:
+def _take_block(incoming: IncomingReply, block: object) -> None:
     if text_at(block, "type") == "redacted_thinking":
-        draft.thinking.add(REDACTED)
-    draft.thinking.add(text_at(block, "thinking"))
-    draft.answer.add(text_at(block, "text"))
+        incoming.thinking.add(REDACTED)
+    incoming.thinking.add(text_at(block, "thinking"))
+    incoming.answer.add(text_at(block, "text"))
 
 
-def _end(draft: Draft, message: object) -> None:
+def _end(incoming: IncomingReply, message: object) -> None:
     word = text_at(message, "stop_reason")
     if not word:
         return
     finish, reason = ENDS.get(word, (Finish.STOP, None))
     said = text_at(message, "stop_details", "explanation") if finish is Finish.REFUSAL else ""
-    draft.end(finish, said or reason)
+    incoming.end(finish, said or reason)
 
 
 def _usage(message: object, *path: str) -> Usage:

@@ -32,7 +32,7 @@ HALTED = "stopped on your word while a call waited for its next try; search agai
 
 
 @dataclass(slots=True)
-class Tried:
+class CallProgress:
     """How far a call has come."""
 
     tries: int = 0
@@ -64,9 +64,9 @@ class Client:
     async def send(self, prompt: Prompt, *, key: str) -> Answer:
         """Ask, and ask again while that may help; see `Provider.send`."""
         self._breaker.check()
-        tried = Tried()
-        outcome = await self._outcome(prompt, key, tried)
-        answer = self._answer(outcome, tried)
+        progress = CallProgress()
+        outcome = await self._outcome(prompt, key, progress)
+        answer = self._answer(outcome, progress)
         if answer.finish is Finish.ERROR:
             self._breaker.failed(answer.reason or "")
         else:
@@ -84,11 +84,11 @@ class Client:
         if dialect is not None:
             await dialect.close()
 
-    async def _outcome(self, prompt: Prompt, key: str, tried: Tried) -> Reply | Fault:
+    async def _outcome(self, prompt: Prompt, key: str, progress: CallProgress) -> Reply | Fault:
         left = self._connection.tries
         while True:
             asked = prompt if self._takes_schemas else replace(prompt, schema=None)
-            outcome = await self._try(asked, key, tried)
+            outcome = await self._try(asked, key, progress)
             if isinstance(outcome, Reply):
                 return outcome
             if outcome.then is Then.HOPELESS:
@@ -101,13 +101,13 @@ class Client:
                 return outcome
             await self._wait(outcome, self._connection.tries - left)
 
-    async def _try(self, prompt: Prompt, key: str, tried: Tried) -> Reply | Fault:
+    async def _try(self, prompt: Prompt, key: str, progress: CallProgress) -> Reply | Fault:
         from assets.models.providers.exchange import exchange
 
         dialect, hide = self._opened(), self._hiders()[0]
         async with self._limiter.slot(self._connection.model):
-            tried.began = tried.began or monotonic()
-            tried.tries += 1
+            progress.began = progress.began or monotonic()
+            progress.tries += 1
             seconds = self._connection.timeout_seconds
             return await exchange(dialect, prompt, key, seconds=seconds, hide=hide)
 
@@ -128,9 +128,9 @@ class Client:
             self._dialect = open_dialect(self._connection, self._secret)
         return self._dialect
 
-    def _answer(self, outcome: Reply | Fault, tried: Tried) -> Answer:
+    def _answer(self, outcome: Reply | Fault, progress: CallProgress) -> Answer:
         hide, hide_in_answer = self._hiders()
-        seconds = monotonic() - (tried.began or monotonic())
+        seconds = monotonic() - (progress.began or monotonic())
         if isinstance(outcome, Fault):
             refused = outcome.then is Then.REFUSED
             return Answer(
@@ -139,7 +139,7 @@ class Client:
                 finish=Finish.REFUSAL if refused else Finish.ERROR,
                 reason=hide(outcome.reason),
                 latency_seconds=seconds,
-                tries=tried.tries,
+                tries=progress.tries,
             )
         own = self._connection.price
         price = own_price(own) if own else price_of(*self._priced())
@@ -153,7 +153,7 @@ class Client:
             cost_usd=cost(price, outcome.usage) if price else None,
             price=price.as_json() if price else None,
             latency_seconds=seconds,
-            tries=tried.tries,
+            tries=progress.tries,
         )
 
     def _priced(self) -> tuple[str, str]:

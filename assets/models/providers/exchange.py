@@ -16,7 +16,7 @@ from typing import Protocol
 import httpx2
 
 from assets.models.providers.provider import Prompt
-from assets.models.providers.reply import Draft, Reply, TooLongError
+from assets.models.providers.reply import IncomingReply, Reply, TooLongError
 from assets.models.providers.retries import Fault, Hide, fault_of_status, quoted_words
 from assets.models.requests import Finish
 
@@ -96,7 +96,7 @@ class Dialect(Protocol):
         """Send a prompt once."""
         ...
 
-    def hear(self, draft: Draft, event: Mapping[str, object]) -> None:
+    def hear(self, incoming: IncomingReply, event: Mapping[str, object]) -> None:
         """Take in one event of a stream.
 
         Raises:
@@ -105,7 +105,7 @@ class Dialect(Protocol):
         """
         ...
 
-    def read(self, draft: Draft, body: Mapping[str, object]) -> None:
+    def read(self, incoming: IncomingReply, body: Mapping[str, object]) -> None:
         """Take in a whole body; raises what `hear` does."""
         ...
 
@@ -148,36 +148,36 @@ async def exchange(
 
 
 async def _reply(dialect: Dialect, prompt: Prompt, key: str) -> Reply:
-    draft = Draft()
+    incoming = IncomingReply()
     async with dialect.open(prompt, key) as response:
         try:
-            await _fill(dialect, draft, response)
+            await _fill(dialect, incoming, response)
         except TooLongError:
-            return draft.cut()
+            return incoming.cut()
         except (httpx2.RequestError, dialect.errors.connection, BrokenError, ReportedError):
-            if draft.finish is None:
+            if incoming.finish is None:
                 raise
-    return draft.reply()
+    return incoming.reply()
 
 
-async def _fill(dialect: Dialect, draft: Draft, response: Response) -> None:
+async def _fill(dialect: Dialect, incoming: IncomingReply, response: Response) -> None:
     kind = str(response.headers.get("content-type", ""))
     if "event-stream" in kind:
-        await _follow(dialect, draft, response)
+        await _follow(dialect, incoming, response)
     else:
-        dialect.read(draft, _parsed(await _whole(response), kind))
-    if draft.finish is None:
+        dialect.read(incoming, _parsed(await _whole(response), kind))
+    if incoming.finish is None:
         raise BrokenError("the answer broke off: its end is missing")
 
 
-async def _follow(dialect: Dialect, draft: Draft, response: Response) -> None:
+async def _follow(dialect: Dialect, incoming: IncomingReply, response: Response) -> None:
     chunks = aiter(_bounded(response.iter_bytes()))
     async for data in event_data(chunks):
         if data == DONE:
-            draft.finish = draft.finish or Finish.STOP
+            incoming.finish = incoming.finish or Finish.STOP
             break
-        dialect.hear(draft, _parsed(data, "event"))
-        if draft.over:
+        dialect.hear(incoming, _parsed(data, "event"))
+        if incoming.over:
             break
     with suppress(TimeoutError, httpx2.RequestError, TooLongError):
         async with asyncio.timeout(DRAIN_SECONDS):

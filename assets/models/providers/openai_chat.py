@@ -16,7 +16,7 @@ from assets.models.providers.body import at, count_at, items_at, text_at
 from assets.models.providers.exchange import ReportedError, Response
 from assets.models.providers.openai_sdk import ERRORS, cache_key, given, open_client, status_of
 from assets.models.providers.provider import Prompt
-from assets.models.providers.reply import Draft
+from assets.models.providers.reply import IncomingReply
 from assets.models.providers.secrets import Secret
 from assets.models.requests import Finish, Usage
 
@@ -64,33 +64,33 @@ class OpenAIChat:
             extra_body=dict(options.extra) or None,
         )
 
-    def hear(self, draft: Draft, event: Mapping[str, object]) -> None:
+    def hear(self, incoming: IncomingReply, event: Mapping[str, object]) -> None:
         """Take in one chunk."""
-        _take(draft, event, "delta")
+        _take(incoming, event, "delta")
 
-    def read(self, draft: Draft, body: Mapping[str, object]) -> None:
+    def read(self, incoming: IncomingReply, body: Mapping[str, object]) -> None:
         """Take in a whole completion; some servers leave out why it stopped."""
-        _take(draft, body, "message")
-        if draft.finish is None and at(body, "choices", 0, "message") is not None:
-            draft.end(Finish.STOP)
+        _take(incoming, body, "message")
+        if incoming.finish is None and at(body, "choices", 0, "message") is not None:
+            incoming.end(Finish.STOP)
 
     async def close(self) -> None:
         """End its connections."""
         await self._client.close()
 
 
-def _take(draft: Draft, body: Mapping[str, object], part: str) -> None:
+def _take(incoming: IncomingReply, body: Mapping[str, object], part: str) -> None:
     if body.get("error"):
         code = at(body, "error", "code") or at(body, "error", "type")
         raise ReportedError(status_of(code), body)
-    draft.count(_usage(body))
+    incoming.count(_usage(body))
     message = at(body, "choices", 0, part)
     thinking = text_at(message, "reasoning_content") or text_at(message, "reasoning")
-    draft.thinking.add(thinking)
-    draft.refusal.add(text_at(message, "refusal"))
-    draft.answer.add(_content(message))
+    incoming.thinking.add(thinking)
+    incoming.refusal.add(text_at(message, "refusal"))
+    incoming.answer.add(_content(message))
     if word := text_at(body, "choices", 0, "finish_reason"):
-        draft.end(*ENDS.get(word, (Finish.STOP, None)))
+        incoming.end(*ENDS.get(word, (Finish.STOP, None)))
 
 
 def _content(message: object) -> str:

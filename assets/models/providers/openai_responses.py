@@ -15,7 +15,7 @@ from assets.models.providers.body import at, count_at, items_at, text_at
 from assets.models.providers.exchange import ReportedError, Response
 from assets.models.providers.openai_sdk import ERRORS, cache_key, given, open_client, status_of
 from assets.models.providers.provider import Prompt
-from assets.models.providers.reply import Draft
+from assets.models.providers.reply import IncomingReply
 from assets.models.providers.secrets import Secret
 from assets.models.requests import Finish, Usage
 
@@ -56,59 +56,59 @@ class OpenAIResponses:
             extra_headers={"Idempotency-Key": key},
         )
 
-    def hear(self, draft: Draft, event: Mapping[str, object]) -> None:
+    def hear(self, incoming: IncomingReply, event: Mapping[str, object]) -> None:
         """Take in one event; the last one holds the whole answer, and the parts are counted."""
         match text_at(event, "type"):
             case "response.output_text.delta":
-                draft.answer.add(text_at(event, "delta"))
+                incoming.answer.add(text_at(event, "delta"))
             case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
-                draft.thinking.add(text_at(event, "delta"))
+                incoming.thinking.add(text_at(event, "delta"))
             case "response.reasoning_summary_part.added":
-                draft.thinking.add("\n\n" if draft.thinking.text() else "")
+                incoming.thinking.add("\n\n" if incoming.thinking.text() else "")
             case "response.refusal.delta":
-                draft.refusal.add(text_at(event, "delta"))
+                incoming.refusal.add(text_at(event, "delta"))
             case "error":
                 code = text_at(event, "code") or text_at(event, "error", "code")
                 raise ReportedError(status_of(code), event)
             case kind if kind in ENDS:
-                _end(draft, event.get("response"))
-                draft.over = True
+                _end(incoming, event.get("response"))
+                incoming.over = True
 
-    def read(self, draft: Draft, body: Mapping[str, object]) -> None:
+    def read(self, incoming: IncomingReply, body: Mapping[str, object]) -> None:
         """Take in a whole response."""
-        draft.count(_usage(body))
+        incoming.count(_usage(body))
         for item in items_at(body, "output"):
             for part in items_at(item, "content"):
-                _take_part(draft, part, text_at(item, "type"))
+                _take_part(incoming, part, text_at(item, "type"))
             summaries = [text_at(part, "text") for part in items_at(item, "summary")]
-            draft.thinking.add("\n\n".join(summaries))
-        _end(draft, body)
+            incoming.thinking.add("\n\n".join(summaries))
+        _end(incoming, body)
 
     async def close(self) -> None:
         """End its connections."""
         await self._client.close()
 
 
-def _take_part(draft: Draft, part: object, item: str) -> None:
-    draft.refusal.add(text_at(part, "refusal"))
-    (draft.thinking if item == "reasoning" else draft.answer).add(text_at(part, "text"))
+def _take_part(incoming: IncomingReply, part: object, item: str) -> None:
+    incoming.refusal.add(text_at(part, "refusal"))
+    (incoming.thinking if item == "reasoning" else incoming.answer).add(text_at(part, "text"))
 
 
-def _end(draft: Draft, response: object) -> None:
+def _end(incoming: IncomingReply, response: object) -> None:
     match text_at(response, "status"):
         case "completed":
-            draft.end(Finish.STOP)
+            incoming.end(Finish.STOP)
         case "incomplete":
             why = text_at(response, "incomplete_details", "reason")
             filtered = why == "content_filter"
             reason = "a filter of the provider declined" if filtered else f"cut off at {why}"
-            draft.end(Finish.REFUSAL if filtered else Finish.LENGTH, reason)
+            incoming.end(Finish.REFUSAL if filtered else Finish.LENGTH, reason)
         case status:
             error = at(response, "error")
             code = text_at(error, "code")
             words = text_at(error, "message") or f"the response has the status {status or None}"
             raise ReportedError(status_of(code), {"error": {"code": code, "message": words}})
-    draft.count(_usage(response))
+    incoming.count(_usage(response))
 
 
 def _usage(response: object) -> Usage:

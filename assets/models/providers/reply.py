@@ -54,7 +54,7 @@ class Piece:
 
 
 @dataclass(slots=True)
-class Draft:
+class IncomingReply:
     """Filled by a dialect, event by event or at once."""
 
     answer: Piece = field(default_factory=Piece)

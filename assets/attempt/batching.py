@@ -10,7 +10,7 @@ from collections.abc import Callable
 from lake.tables import Row
 
 
-class Recorder:
+class BatchRecorder:
     """Writes rows in the order in which they come."""
 
     def __init__(self, record: Callable[..., None]) -> None:

@@ -8,14 +8,14 @@ from assets.config.settings import CampaignSettings
 from assets.errors import CampaignError
 from assets.models.recorded import Recording
 from assets.models.requests import Finish
-from assets.models.roles import Archive
+from assets.models.roles import Recordings
 from lake.delta import Lake
 from lake.tables import Completion, Stage
 
 
-def archive_of(lake: Lake) -> Archive:
+def recordings_of(lake: Lake) -> Recordings:
     """The recorded campaigns of a lake."""
-    return Archive(
+    return Recordings(
         settings=lambda campaign: _settings(lake, campaign),
         recording=lambda campaign: _recording(lake, campaign),
     )
