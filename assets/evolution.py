@@ -69,19 +69,20 @@ def select(
 
 def produce(context: Context) -> Produced:
     """Choose parents and context of the epoch from the scores of all earlier epochs."""
+    view = context.view
     choices = select(
-        context.history.read_by(context.attempt.reads),
-        context.settings.strategy,
-        minimize=context.minimize,
-        seed=context.seed("evolution"),
-        deep=context.environment.manifest.audit.deep,
-        confirmations=context.settings.confirm.needed,
+        view.history.read_by(view.attempt.reads),
+        view.settings.strategy,
+        minimize=view.minimize,
+        seed=view.seed("evolution"),
+        deep=view.environment.manifest.audit.deep,
+        confirmations=view.settings.confirm.needed,
     )
     rows = [
         Selection(
-            **context.keys,
+            **view.keys,
             selection_id=selection_id(
-                **context.keys, role=c.role, ordinal=ordinal, idea_id=c.scored.idea.idea_id
+                **view.keys, role=c.role, ordinal=ordinal, idea_id=c.scored.idea.idea_id
             ),
             ordinal=ordinal,
             role=c.role,

@@ -24,7 +24,6 @@ from lake.tables import (
     IdeaStatus,
     Patch,
     PatchStatus,
-    Stage,
 )
 
 
@@ -51,10 +50,10 @@ class Tried:
 
 def produce(context: Context) -> Produced:
     """Turn every idea of the epoch into a patch, side by side; the baseline is the empty patch."""
-    ideas = [i for i in context.upstream(Idea, Stage.IDEAS) if i.status is IdeaStatus.PROPOSED]
+    ideas = [i for i in context.view.rows(Idea) if i.status is IdeaStatus.PROPOSED]
     asked = [idea for idea in ideas if idea.kind is not IdeaKind.BASELINE]
     rows = [_baseline(context, idea) for idea in ideas if idea.kind is IdeaKind.BASELINE]
-    rows += ask(context, [context.implementer], lambda asking: _all(asking, context, asked))
+    rows += ask(context, [context.models.implementer], lambda asking: _all(asking, context, asked))
     counts = {status.value: sum(row.status is status for row in rows) for status in PatchStatus}
     return Produced(
         rows=rows, counts=counts | {"ideas_without_a_patch": len(ideas) - counts["applied"]}
@@ -62,8 +61,10 @@ def produce(context: Context) -> Produced:
 
 
 async def _all(asking: Asking, context: Context, ideas: Sequence[Idea]) -> list[Patch]:
-    asking.total = len(ideas) * context.settings.samples
-    smoke = SmokeRun(context) if may_smoke(context.environment, context.settings) else None
+    asking.total = len(ideas) * context.view.settings.samples
+    smoke = (
+        SmokeRun(context) if may_smoke(context.view.environment, context.view.settings) else None
+    )
     tries = [Try(asking, context, idea, smoke) for idea in ideas]
     found = await asking.all(each.rows() for each in tries)
     unanswered = [each.unanswered for each in tries if each.unanswered is not None]
@@ -87,7 +88,7 @@ class Try:
 
     async def rows(self) -> list[Patch]:
         """One row per try, in the order in which they were asked for."""
-        settings = self.context.settings
+        settings = self.context.view.settings
         samples = await self.asking.all(self._ask(k, 0, ()) for k in range(settings.samples))
         if all(sample.completion.finish_reason == Finish.ERROR for sample in samples):
             self.unanswered = samples[0].completion
@@ -119,17 +120,23 @@ class Try:
         if completion.blame is not None:
             return Tried(sample=sample, patch=_unanswered(self.context, sample))
         answer = completion.response or ""
-        applied = await asyncio.to_thread(apply_answer, self.context.environment, answer)
+        applied = await asyncio.to_thread(apply_answer, self.context.view.environment, answer)
         patch = _row(self.context, sample, applied)
         if self.smoke is None or patch.status is not PatchStatus.APPLIED:
             return Tried(sample=sample, patch=patch)
-        failed = await self.smoke.failure(patch)
+        failed = await self.smoke.failure(patch, ordinal=self._place(sample))
         if failed is None:
             return Tried(sample=sample, patch=patch)
         patch = replace(
             patch, status=PatchStatus.FAILED, tree=None, blame=failed.blame, reason=failed.reason
         )
         return Tried(sample=sample, patch=patch, log_tail=failed.log_tail)
+
+    def _place(self, sample: Sample) -> int:
+        """Place of a sample among all that the attempt may ask for."""
+        settings = self.context.view.settings
+        asked = self.idea.ordinal * settings.samples + sample.ordinal
+        return asked * (settings.revisions + 1) + sample.revision
 
     async def _repair(self, tried: Tried) -> Sample:
         sample = tried.sample
@@ -144,17 +151,17 @@ class Try:
     async def _ask(self, ordinal: int, revision: int, failures: tuple[FailedTry, ...]) -> Sample:
         context, idea = self.context, self.idea
         request = PatchRequest(
-            environment=context.brief,
+            environment=context.view.brief,
             title=idea.title,
             text=idea.text,
             edits=idea.edits,
             failures=failures,
-            seed=context.seed("patches", idea.ordinal, ordinal),
+            seed=context.view.seed("patches", idea.ordinal, ordinal),
         )
         completion = await self.asking.complete(
-            context.implementer.implement(request),
+            context.models.implementer.implement(request),
             role="implementer",
-            ordinal=idea.ordinal * context.settings.samples + ordinal,
+            ordinal=idea.ordinal * context.view.settings.samples + ordinal,
             revision=revision,
             group=idea.idea_id,
         )
@@ -174,15 +181,15 @@ def _may_help(tried: Tried) -> bool:
 
 def _baseline(context: Context, idea: Idea) -> Patch:
     return Patch(
-        **context.keys,
-        patch_id=patch_id(idea_id=idea.idea_id, n=context.n, ordinal=0, revision=0, diff=""),
+        **context.view.keys,
+        patch_id=patch_id(idea_id=idea.idea_id, n=context.view.n, ordinal=0, revision=0, diff=""),
         idea_id=idea.idea_id,
         ordinal=0,
         revision=0,
         format=Form.NONE.value,
         diff="",
-        base_tree=context.environment.tree,
-        tree=context.environment.tree,
+        base_tree=context.view.environment.tree,
+        tree=context.view.environment.tree,
         status=PatchStatus.APPLIED,
     )
 
@@ -190,10 +197,10 @@ def _baseline(context: Context, idea: Idea) -> Patch:
 def _row(context: Context, sample: Sample, applied: Applied) -> Patch:
     idea, failed = sample.idea, applied.tree is None
     return Patch(
-        **context.keys,
+        **context.view.keys,
         patch_id=patch_id(
             idea_id=idea.idea_id,
-            n=context.n,
+            n=context.view.n,
             ordinal=sample.ordinal,
             revision=sample.revision,
             diff=applied.diff,
@@ -203,7 +210,7 @@ def _row(context: Context, sample: Sample, applied: Applied) -> Patch:
         revision=sample.revision,
         format=applied.form.value,
         diff=applied.diff,
-        base_tree=context.environment.tree,
+        base_tree=context.view.environment.tree,
         tree=applied.tree,
         repairs=applied.repairs,
         status=PatchStatus.FAILED if failed else PatchStatus.APPLIED,

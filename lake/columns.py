@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised by one when a row type gains a column or a meaning; kept in every table's properties."""
 SEQ = "seq"
 """The stored column that says which attempt event made a row visible."""
+RETIRED = {"runs": ("result",)}
+"""Text columns that older schemas wrote and that are still read, see `lake.retired`."""
 STAGE_TABLES = frozenset(STAGE_TABLE.values())
 
 
@@ -150,8 +152,17 @@ def _delta_type(column: Column) -> str | dict[str, object]:
 
 
 @per_row_type
+def read_schema(row_type: type[Row]) -> "pl.Schema":
+    """The polars schema of all that is read of a table, retired columns included."""
+    import polars as pl
+
+    retired = {name: pl.String() for name in RETIRED.get(row_type.table, ())}
+    return pl.Schema({**frame_schema(row_type), **retired})
+
+
+@per_row_type
 def frame_schema(row_type: type[Row]) -> "pl.Schema":
-    """The polars schema of a table."""
+    """The polars schema of what is written to a table."""
     import polars as pl
 
     scalars: dict[Kind, pl.DataType] = {

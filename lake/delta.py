@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from lake.attempts import Attempt, AttemptLog, Read
-from lake.columns import SCHEMA_VERSION, SEQ, STAGE_TABLES, frame_schema
+from lake.columns import SCHEMA_VERSION, SEQ, STAGE_TABLES, read_schema
 from lake.errors import StorageError
 from lake.handles import (
     PARTITIONS,
@@ -218,10 +218,10 @@ class Lake:
         return f"{self._handles.table_uri(row_type)}/{PARTITIONS[0]}={uri.rpartition(f'/{PARTITIONS[0]}=')[2]}"
 
     def scan(self, row_type: type[Row], files: list[str]) -> "pl.LazyFrame":
-        """A lazy frame over files of a table, with the columns that this version knows."""
+        """A lazy frame over files of a table, with the columns that this version reads."""
         import polars as pl
 
-        schema = frame_schema(row_type)
+        schema = read_schema(row_type)
         hive = {name: schema[name] for name in PARTITIONS}
         return pl.scan_parquet(
             files,
@@ -248,6 +248,7 @@ class Lake:
         from deltalake import CommitProperties, Transaction, write_deltalake
 
         older = schema_version(table) < SCHEMA_VERSION
+        narrower = {field.name for field in table.schema().fields} - set(frame.columns)
         if older:
             newest = {SCHEMA_PROPERTY: str(SCHEMA_VERSION)}
             table.alter.set_table_properties(newest, raise_if_not_exists=False)
@@ -255,7 +256,7 @@ class Lake:
             table,
             frame,
             mode="append",
-            schema_mode="merge" if older else None,
+            schema_mode="merge" if older or narrower else None,
             commit_properties=CommitProperties(
                 max_commit_retries=100,
                 app_transactions=[Transaction(*app)] if app is not None else None,

@@ -27,6 +27,7 @@ from lake.columns import (
     row_columns,
 )
 from lake.errors import RowError, SchemaError
+from lake.retired import upgraded
 from lake.tables import Row
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ def from_record(row_type: type[R], record: Mapping[str, Any]) -> R:
     """
     values: dict[str, Any] = {}
     try:
+        record = upgraded(row_type, record)
         for column in row_columns(row_type):
             value = record.get(column.name)
             if value is not None:

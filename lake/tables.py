@@ -119,10 +119,6 @@ class RunEventKind(StrEnum):
     """Will be submitted; written before anything is started."""
     SUBMITTED = "submitted"
     """Handed to the launcher."""
-    STARTED = "started"
-    """The supervisor is alive."""
-    SCORED = "scored"
-    """Trusted code reported a value."""
     FINISHED = "finished"
     """`result.json` was read; `detail` holds it."""
     FAILED = "failed"
@@ -250,6 +246,9 @@ class Run(Row):
     """Of training: the whole process tree, measured by the supervisor."""
     score_cpu_seconds: float | None = None
     """Of scoring, the audit included."""
+    step_wall_seconds: dict[str, float] = field(default_factory=dict)
+    """Of each step of the job by its name, training and scoring among them."""
+    step_cpu_seconds: dict[str, float] = field(default_factory=dict)
     gpu_hours: float | None = None
     """Wall clock times the GPUs of the profile; None where the clock is not known."""
     cost_usd: float | None = None
@@ -262,8 +261,10 @@ class Run(Row):
     """Run whose result this row takes over instead of buying it again."""
     log_tail: str | None = None
     """The end of the log, as data."""
-    result: str | None = None
-    """JSON that the evaluator reported; what `scores` judges."""
+    value: float | None = None
+    """As the evaluator reported it, before `scores` judges; None where it gave none."""
+    verdicts: dict[str, str] = field(default_factory=dict)
+    measures: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,11 @@ scored or not. Views read Parquet files lazily: only the columns and partitions 
 test compares the two.
 """
 
-from lake.columns import SEQ, STAGE_TABLES, Column, row_columns, sql_type, stored_columns
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from lake.columns import RETIRED, SEQ, STAGE_TABLES, Column, row_columns, sql_type, stored_columns
+from lake.retired import retired_sql
 from lake.tables import STAGE_TABLE, TABLES, Row, Stage
 
 CURRENT = tuple(STAGE_TABLE.values())
@@ -123,18 +127,29 @@ def files_view(
     listed = ", ".join(quoted(file) for file in files)
     types = "{'campaign': VARCHAR, 'epoch': BIGINT}"
     source = f"read_parquet([{listed}], hive_partitioning = true, hive_types = {types}, union_by_name = {grown})"
-    return _create(view, columns, stored, source)
+    return _create(view, columns, stored, source, retired_sql(row_type, stored))
 
 
 def relation_view(view: str, row_type: type[Row], relation: str) -> str:
     """A view over a registered relation that has all columns."""
     columns = stored_columns(row_type)
-    return _create(view, columns, {column.name for column in columns}, relation)
+    stored = {column.name for column in columns} | set(RETIRED.get(row_type.table, ()))
+    return _create(view, columns, stored, relation, retired_sql(row_type, stored))
 
 
-def _create(view: str, columns: tuple[Column, ...], stored: set[str], source: str) -> str:
+def _create(
+    view: str,
+    columns: tuple[Column, ...],
+    stored: set[str],
+    source: str,
+    retired: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     chosen = (
-        f'"{c.name}"' if c.name in stored else f'CAST(NULL AS {sql_type(c)}) AS "{c.name}"'
+        f'{retired[c.name]} AS "{c.name}"'
+        if c.name in retired
+        else f'"{c.name}"'
+        if c.name in stored
+        else f'CAST(NULL AS {sql_type(c)}) AS "{c.name}"'
         for c in columns
     )
     return f"CREATE VIEW {view} AS SELECT {', '.join(chosen)} FROM {source}"

@@ -1,43 +1,82 @@
 """How a job runs somewhere: launchers, and the supervisor that travels with every job.
 
-Standard library only and Python 3.10 or newer: this folder is copied to the machine that runs
-the job and started there with `python -I -S launchers RUN`. Names are resolved on first use,
-because a supervisor starts once per job and must not pay for what only the launching side needs.
+A job is a list of steps (`steps`) in a specification that names no path of any machine (`job`); a
+launcher finds a machine (`site`), tells the job of it (`place`), and hands over its result
+(`result`). What a job of an environment consists of is for whoever asks: nothing here knows one.
+
+Standard library only and Python 3.10 or newer: this folder is copied to the machine that runs the
+job and started there with `python -I -S launchers RUN`. Names are resolved on first use, so that
+`import launchers` costs nothing and a supervisor loads only its own side.
 Leaves out how many jobs run at once: whoever submits counts.
 """
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from launchers.job import JobPhase, JobSpec, JobState, is_inconclusive
+    from launchers.job import Charge, JobPhase, JobSpec, JobState, Ticket
     from launchers.launcher import JobRunningError, Launcher, LauncherError, UnknownJobError
     from launchers.local import LocalLauncher
+    from launchers.place import Place
+    from launchers.result import Evaluation, JobResult, Output, ResultError, StepResult
+    from launchers.sandbox.finding import Finding
+    from launchers.site import Needs, Site
+    from launchers.steps import Grade, Harvest, Run, Server, Take
     from launchers.tree import TreeError, tree_hash
 
 __all__ = [
+    "Charge",
+    "Evaluation",
+    "Finding",
+    "Grade",
+    "Harvest",
     "JobPhase",
+    "JobResult",
     "JobRunningError",
     "JobSpec",
     "JobState",
     "Launcher",
     "LauncherError",
     "LocalLauncher",
+    "Needs",
+    "Output",
+    "Place",
+    "ResultError",
+    "Run",
+    "Server",
+    "Site",
+    "StepResult",
+    "Take",
+    "Ticket",
     "TreeError",
     "UnknownJobError",
-    "is_inconclusive",
     "tree_hash",
 ]
 
 _HOMES = {
+    "Charge": "job",
+    "Evaluation": "result",
+    "Finding": "sandbox.finding",
+    "Grade": "steps",
+    "Harvest": "steps",
     "JobPhase": "job",
+    "JobResult": "result",
     "JobRunningError": "launcher",
     "JobSpec": "job",
     "JobState": "job",
     "Launcher": "launcher",
     "LauncherError": "launcher",
     "LocalLauncher": "local",
+    "Needs": "site",
+    "Output": "result",
+    "Place": "place",
+    "ResultError": "result",
+    "Run": "steps",
+    "Server": "steps",
+    "Site": "site",
+    "StepResult": "result",
+    "Take": "steps",
+    "Ticket": "job",
     "TreeError": "tree",
     "UnknownJobError": "launcher",
-    "is_inconclusive": "job",
     "tree_hash": "tree",
 }
 

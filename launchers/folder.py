@@ -1,11 +1,13 @@
 """The run folder: the names of its files, and how facts are written into it durably.
 
 RUN/ spec.json   the job
+     place.json  what it is told of this machine: interpreter, data, GPUs
      env/        the patched tree
-     judge/      its frozen files alone, while it is scored
+     judge/      its frozen files alone, while a grader runs
      out/        harvested outputs, only what was declared
-     log.txt     bounded log of training
-     score.txt   that of scoring; never shown to a model, since a server prints what it is asked
+     log.txt     bounded log of what ran for itself: training
+     score.txt   that of graders and their servers; never shown to a model, since a server prints
+                 what it is asked
      events.jsonl  what happened when, each line synced; heartbeats
      result.json last, by rename: the job is done
      lock        flock held by the live supervisor, its pid inside
@@ -18,9 +20,11 @@ import fcntl
 import json
 import os
 import time
-from typing import Any
+
+from launchers.result import JobResult, ResultError
 
 SPEC = "spec.json"
+PLACE = "place.json"
 ENV = "env"
 JUDGE = "judge"
 OUT = "out"
@@ -70,14 +74,13 @@ def write_whole(path: str, content: bytes, *, synced: bool) -> None:
         os.close(folder)
 
 
-def read_result(run: str) -> dict[str, Any] | None:
-    """The content of result.json, or None while there is none that a supervisor wrote whole."""
+def read_result(run: str) -> JobResult | None:
+    """The result of a job, or None while there is none that a supervisor wrote whole."""
     try:
-        with open(os.path.join(run, RESULT), encoding="utf-8") as file:
-            result = json.load(file)
-    except (FileNotFoundError, ValueError):
+        with open(os.path.join(run, RESULT), "rb") as file:
+            return JobResult.from_json(file.read())
+    except (FileNotFoundError, ResultError):
         return None
-    return result if isinstance(result, dict) and {"status", "blame"} <= set(result) else None
 
 
 def take_lock(run: str, *, create: bool = False, wait_seconds: float = 0.0) -> int | None:
@@ -89,7 +92,8 @@ def take_lock(run: str, *, create: bool = False, wait_seconds: float = 0.0) -> i
         wait_seconds: how long to insist; a poll holds the lock for microseconds.
 
     Returns:
-        A descriptor that holds the lock until it and its copies are closed; None if another holds it.
+        A descriptor that holds the lock until it and its copies are closed; None if another holds
+        it.
 
     Raises:
         FileNotFoundError: there is no lock file.

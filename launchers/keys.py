@@ -6,6 +6,7 @@ from pathlib import Path
 from launchers import folder as names
 from launchers.job import JobSpec
 from launchers.sandbox.levels import at_least
+from launchers.steps import untimed
 
 KEYS = ".keys"
 
@@ -26,7 +27,11 @@ def job_of_key(runs: Path, spec: JobSpec) -> str | None:
         found = JobSpec.from_json((runs / run_id / names.SPEC).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-    same = (found.run_key, found.tree, found.data, found.cuts)
-    if same != (spec.run_key, spec.tree, spec.data, spec.cuts):
+    if _identity(found) != _identity(spec):
         return None
     return run_id if at_least(found.sandbox, spec.sandbox) else None
+
+
+def _identity(spec: JobSpec) -> tuple[object, ...]:
+    """What two jobs must share to compute the very same; limits of time do not count."""
+    return spec.run_key, spec.tree, spec.data, tuple(map(untimed, spec.steps))

@@ -5,11 +5,13 @@ LauncherError
 └── JobRunningError     the job must have ended first
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from launchers.job import JobSpec, JobState
+from launchers.job import Charge, JobSpec, JobState, Ticket
+from launchers.result import JobResult
+from launchers.site import Needs, Site
 
 
 class LauncherError(Exception):
@@ -25,10 +27,38 @@ class JobRunningError(LauncherError):
 
 
 class Launcher(Protocol):
-    """Runs jobs somewhere. Every method may be called again with the same arguments."""
+    """Runs jobs somewhere.
 
-    def submit(self, spec: JobSpec, files: Mapping[str, bytes]) -> None:
+    Every method may be called again with the same arguments, and from any thread.
+    """
+
+    @property
+    def kind(self) -> str:
+        """As campaigns name it: `local`."""
+
+    @property
+    def slots(self) -> int:
+        """Jobs at once."""
+
+    @property
+    def poll_seconds(self) -> float:
+        """Between two questions; each is one query for all jobs."""
+
+    @property
+    def submits_at_once(self) -> int:
+        """Calls of `submit` that may go on side by side; more than 1 where one takes long."""
+
+    def site(self, needs: Needs) -> Site:
+        """Says where the jobs of a profile will run.
+
+        Raises:
+            LauncherError: no machine of this launcher has what is needed.
+        """
+
+    def submit(self, spec: JobSpec, files: Mapping[str, bytes]) -> Ticket:
         """Starts the job unless one of its `run_id` runs, or has ended behind no weaker a wall.
+
+        May take long where the machine has to be found first.
 
         Args:
             spec: the job.
@@ -38,20 +68,32 @@ class Launcher(Protocol):
     def find(self, spec: JobSpec) -> str | None:
         """Gives the run_id of a job that computes the very same: running, or done with a result.
 
-        Same run_key, tree (scoring files included), data and cuts, and no weaker a sandbox level.
+        Same run_key, tree (scoring files included), data and steps, and no weaker a sandbox level.
         """
 
-    def poll(self, run_id: str) -> JobState:
-        """Says where the job stands, with its result once it is done."""
+    def states(self, run_ids: Collection[str]) -> dict[str, JobState]:
+        """Says where these jobs stand, each with its result once it is done; one query for all."""
 
-    def fetch(self, run_id: str) -> Path:
-        """Gives a local folder that holds the job's out/ and log.txt."""
+    def fetch(self, run_id: str, *, outputs: bool = False) -> Path:
+        """Gives a local folder with the job's log.txt and result.json, and out/ if asked for."""
 
-    def cancel(self, run_id: str) -> None:
-        """Has the whole process tree killed; result.json then says cancelled."""
+    def keeps_outputs(self, run_id: str) -> bool:
+        """Whether the outputs of a done job are still there, for a job that takes them."""
+
+    def cancel(self, run_ids: Collection[str]) -> None:
+        """Has the whole process trees killed; the results then say cancelled."""
 
     def reconcile(self) -> dict[str, JobState]:
-        """Gives every job, live ones first, after killing what dead supervisors left behind."""
+        """Gives every job, live ones first, after killing what dead supervisors left behind.
+
+        A job that cannot be asked for is unknown, and not lost.
+        """
 
     def release(self, run_id: str, *, keep_outputs: bool) -> None:
         """Removes env/ (and out/) of a done job whose score has been committed."""
+
+    def reserve(self, spec: JobSpec) -> Charge:
+        """The most that the job may cost; set aside before it is submitted."""
+
+    def settle(self, spec: JobSpec, result: JobResult) -> Charge:
+        """What a job has cost that ended."""

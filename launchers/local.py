@@ -4,32 +4,30 @@ All state is in the run folders and in the locks of live supervisors, so any pro
 adopt or cancel what another one submitted, and nothing needs to be told when a search dies.
 """
 
-import contextlib
-import fcntl
 import os
 import re
-import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from launchers import folder as names
-from launchers.job import JobPhase, JobSpec, JobState, is_inconclusive
+from launchers.charges import charge_of, most_charge
+from launchers.here import place_here, site_here
+from launchers.job import Charge, JobPhase, JobSpec, JobState, Ticket
 from launchers.keys import job_of_key, note_key
 from launchers.launcher import JobRunningError, LauncherError, UnknownJobError
+from launchers.laying import UNFINISHED, create_run, lay_job, remove_unfinished, set_aside
 from launchers.leftovers import kill_leftovers
 from launchers.nursery import Nursery
-from launchers.process_table import read_process
+from launchers.place import Place
+from launchers.plain import strict_json
+from launchers.result import JobResult
 from launchers.sandbox.environment import passed_environment
-from launchers.sandbox.levels import at_least, sandbox_level
-from launchers.supervisor.record import cancellation, new_record, record_bytes
-from launchers.tree import lay_tree
+from launchers.sandbox.levels import sandbox_level
+from launchers.site import Needs, Site
+from launchers.standing import is_settled, state_of, terminate_supervisor
 
 RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-UNFINISHED = ".new-"
-"""Starts the name of a run folder that is still being laid down."""
-UNFINISHED_SECONDS = 60.0
-"""An unfinished folder that is older and locked by nobody is rubbish."""
 LOCK_PATIENCE_SECONDS = 0.2
 """A poll holds the lock for microseconds; a supervisor for longer than this."""
 START_PATIENCE_SECONDS = 10.0
@@ -39,62 +37,90 @@ START_PATIENCE_SECONDS = 10.0
 class LocalLauncher:
     """Runs jobs as processes of this machine; the caller counts how many."""
 
-    def __init__(self, runs: Path) -> None:
+    kind = "local"
+    poll_seconds = 0.02
+    submits_at_once = 1
+
+    def __init__(self, runs: Path, *, data: Path, slots: int = 2) -> None:
         """Uses a folder of run folders.
 
         Args:
             runs: made if missing; all run folders of a project lie side by side in it.
+            data: prepared data, each as a link `by-hash/<hash>`.
+            slots: jobs at once.
         """
         self.runs = Path(os.path.abspath(runs))
+        self.data = Path(os.path.abspath(data))
+        self.slots = slots
         self.runs.mkdir(parents=True, exist_ok=True)
         self._nursery = Nursery(passed_environment(os.environ))
 
-    def submit(self, spec: JobSpec, files: Mapping[str, bytes]) -> None:
+    def site(self, needs: Needs) -> Site:
+        """This machine.
+
+        Raises:
+            LauncherError: it does not have what is needed.
+        """
+        return site_here(needs)
+
+    def submit(self, spec: JobSpec, files: Mapping[str, bytes]) -> Ticket:
         """Starts the job, or adopts the live or done one of the same `run_id`.
 
         A job that is lost, whose result says nothing of the work (cancelled, infrastructure), or
-        that ran at a weaker sandbox level is started anew: what a dead supervisor left alive is killed first, the earlier events are
-        kept as events.lost-N.jsonl.
+        that ran at a weaker sandbox level is started anew: what a dead supervisor left alive is
+        killed first, the earlier events are kept as events.lost-N.jsonl.
 
         Args:
             spec: the job.
             files: the whole patched tree, relative path -> content.
 
         Raises:
-            LauncherError: the run_id cannot name a folder.
+            LauncherError: the run_id cannot name a folder, or the machine lacks what is needed.
             TreeError: the tree holds a path that leaves it.
             OSError: the run folder cannot be written.
         """
-        run = self._run(spec.run_id)
-        if not run.exists():
-            lock = self._create(run, spec, files)
-            if lock is not None:
-                self._start(run, lock)
-                note_key(self.runs, spec)
-                return
-        self._restart_if_unsettled(run, spec, files)
+        run, place = self._run(spec.run_id), self.place(spec)
+        lock = None if run.exists() else create_run(run, spec, place, files)
+        if lock is not None:
+            self._start(run, lock)
+        else:
+            self._restart_if_unsettled(run, spec, place, files)
         note_key(self.runs, spec)
+        return Ticket(run_id=spec.run_id)
+
+    def place(self, spec: JobSpec) -> Place:
+        """What a job is told of this machine.
+
+        Raises:
+            LauncherError: it does not have what the job needs.
+        """
+        return place_here(spec, data=self.data, runs=self.runs)
 
     def find(self, spec: JobSpec) -> str | None:
         """Gives the run_id of the newest job that computes the very same; a few system calls."""
         run_id = job_of_key(self.runs, spec)
         if run_id is None:
             return None
-        state = self.poll(run_id)
+        state = state_of(self._run(run_id))
         if state.phase is JobPhase.RUNNING:
             return run_id
-        return run_id if state.result is not None and not is_inconclusive(state.result) else None
+        return run_id if state.result and not state.result.is_inconclusive else None
 
-    def poll(self, run_id: str) -> JobState:
-        """Says where the job stands; a few system calls."""
-        return self._state(self._run(run_id))
+    def states(self, run_ids: Collection[str]) -> dict[str, JobState]:
+        """Says where jobs stand; a few system calls for each.
 
-    def fetch(self, run_id: str) -> Path:
-        """Gives the run folder, which is here already.
+        Raises:
+            LauncherError: an id cannot name a folder.
+        """
+        return {run_id: state_of(self._run(run_id)) for run_id in run_ids}
+
+    def fetch(self, run_id: str, *, outputs: bool = False) -> Path:
+        """Gives the run folder, which is here already with all that the job left.
 
         Raises:
             UnknownJobError: there is none.
         """
+        del outputs
         run = self._run(run_id)
         if not run.exists():
             raise UnknownJobError(
@@ -102,8 +128,13 @@ class LocalLauncher:
             )
         return run
 
-    def cancel(self, run_id: str) -> None:
-        """Tells the supervisor to kill the job; the result follows within a second or so.
+    def keeps_outputs(self, run_id: str) -> bool:
+        """Whether the outputs of a done job are still there."""
+        run = self._run(run_id)
+        return (run / names.OUT).is_dir() and state_of(run).phase is JobPhase.DONE
+
+    def cancel(self, run_ids: Collection[str]) -> None:
+        """Tells supervisors to kill their jobs; the results follow within a second or so.
 
         A job that is done stays as it is, and an unknown one too. For a lost job the result is
         written here.
@@ -111,28 +142,17 @@ class LocalLauncher:
         Raises:
             LauncherError: a live supervisor does not say which process it is.
         """
-        run = self._run(run_id)
-        give_up = time.monotonic() + START_PATIENCE_SECONDS
-        while (phase := self._state(run).phase) is JobPhase.RUNNING:
-            if _terminate_supervisor(run):
-                return
-            if time.monotonic() > give_up:
-                raise LauncherError(
-                    f"{run / names.LOCK}: found no live process in it, expected the supervisor's; "
-                    "see which process holds the lock and end it by hand"
-                )
-            time.sleep(0.01)
-        if phase is JobPhase.LOST:
-            self._cancel_lost(run)
+        for run_id in run_ids:
+            self._cancel(self._run(run_id))
 
     def reconcile(self) -> dict[str, JobState]:
         """Gives every job by run_id, live ones first, and cleans up after dead supervisors."""
         states: dict[str, JobState] = {}
         for run in sorted(self.runs.iterdir()):
             if run.name.startswith(UNFINISHED):
-                _remove_unfinished(run)
+                remove_unfinished(run)
             elif RUN_ID.fullmatch(run.name) and run.is_dir():
-                states[run.name] = self._state(run)
+                states[run.name] = state_of(run)
         for run_id, state in states.items():
             if state.phase is JobPhase.LOST:
                 self._clean_lost(self.runs / run_id)
@@ -148,7 +168,7 @@ class LocalLauncher:
         run = self._run(run_id)
         if not run.exists():
             return
-        if self._state(run).phase is not JobPhase.DONE:
+        if state_of(run).phase is not JobPhase.DONE:
             raise JobRunningError(
                 f"{run}: found a job that is not done, expected a result.json; "
                 "wait for it or cancel it first"
@@ -156,6 +176,14 @@ class LocalLauncher:
         names.remove_tree(str(run / names.ENV))
         if not keep_outputs:
             names.remove_tree(str(run / names.OUT))
+
+    def reserve(self, spec: JobSpec) -> Charge:
+        """The most that a job may cost: no money, and the GPUs that it asks for by its clock."""
+        return most_charge(spec)
+
+    def settle(self, spec: JobSpec, result: JobResult) -> Charge:
+        """What a job has cost that ended."""
+        return charge_of(spec, result)
 
     def _run(self, run_id: str) -> Path:
         """The run folder of an id.
@@ -170,40 +198,21 @@ class LocalLauncher:
             )
         return self.runs / run_id
 
-    def _create(self, run: Path, spec: JobSpec, files: Mapping[str, bytes]) -> int | None:
-        """Lays the run folder down beside its place and moves it there in one step.
-
-        Returns:
-            A descriptor that holds its lock, or None if another process was first.
-        """
-        building = self.runs / f"{UNFINISHED}{os.getpid()}-{time.monotonic_ns()}-{run.name}"
-        building.mkdir()
-        lock = names.take_lock(str(building), create=True)
-        try:
-            _lay_job(building, spec, files)
-            building.rename(run)
-        except OSError:
-            names.remove_tree(str(building))
-            if lock is not None:
-                os.close(lock)
-            if run.exists():
-                return None
-            raise
-        return lock
-
-    def _restart_if_unsettled(self, run: Path, spec: JobSpec, files: Mapping[str, bytes]) -> None:
+    def _restart_if_unsettled(
+        self, run: Path, spec: JobSpec, place: Place, files: Mapping[str, bytes]
+    ) -> None:
         """Starts a job anew that is lost or whose result says nothing; leaves any other alone."""
-        if _is_settled(run, spec):
+        if is_settled(run, spec):
             return
         lock = names.take_lock(str(run), create=True, wait_seconds=LOCK_PATIENCE_SECONDS)
         if lock is None:
             return
-        if _is_settled(run, spec):
+        if is_settled(run, spec):
             os.close(lock)
             return
         kill_leftovers(str(run))
-        _set_aside(run)
-        _lay_job(run, spec, files)
+        set_aside(run)
+        lay_job(run, spec, place, files)
         self._start(run, lock)
 
     def _start(self, run: Path, lock: int) -> None:
@@ -213,19 +222,20 @@ class LocalLauncher:
         finally:
             os.close(lock)
 
-    def _state(self, run: Path) -> JobState:
-        """Where a job stands, by its folder alone."""
-        result = names.read_result(str(run))
-        if result is not None:
-            return JobState(phase=JobPhase.DONE, result=result)
-        try:
-            live = _is_locked(run)
-        except FileNotFoundError:
-            return JobState(phase=JobPhase.UNKNOWN)
-        if live:
-            return JobState(phase=JobPhase.RUNNING)
-        result = names.read_result(str(run))
-        return JobState(phase=JobPhase.DONE if result else JobPhase.LOST, result=result)
+    def _cancel(self, run: Path) -> None:
+        """Tells one supervisor, or writes the result that a dead one no longer can."""
+        give_up = time.monotonic() + START_PATIENCE_SECONDS
+        while (phase := state_of(run).phase) is JobPhase.RUNNING:
+            if terminate_supervisor(run):
+                return
+            if time.monotonic() > give_up:
+                raise LauncherError(
+                    f"{run / names.LOCK}: found no live process in it, expected the supervisor's; "
+                    "see which process holds the lock and end it by hand"
+                )
+            time.sleep(0.01)
+        if phase is JobPhase.LOST:
+            self._cancel_lost(run)
 
     def _clean_lost(self, run: Path) -> None:
         """Kills what a dead supervisor left alive, unless someone is restarting the job."""
@@ -240,76 +250,16 @@ class LocalLauncher:
         if lock is None:
             return
         kill_leftovers(str(run))
-        spec = JobSpec.from_json((run / names.SPEC).read_text(encoding="utf-8"))
-        record = new_record(spec, sandbox_level("none"))
-        record |= cancellation("cancelled after its supervisor had died")
+        spec = strict_json((run / names.SPEC).read_bytes())  # an older version may have written it
+        level = sandbox_level("none")
+        result = JobResult(
+            run_id=spec["run_id"],
+            run_key=spec["run_key"],
+            status="cancelled",
+            reason="cancelled after its supervisor had died",
+            sandbox_level=level.name,
+            sandbox_gaps=level.gaps,
+        )
         names.remove_tree(str(run / names.WORK))
-        names.write_whole(str(run / names.RESULT), record_bytes(record), synced=True)
-        os.close(lock)
-
-
-def _lay_job(run: Path, spec: JobSpec, files: Mapping[str, bytes]) -> None:
-    """Writes what a supervisor needs into a folder that has none of it."""
-    names.write_whole(str(run / names.SPEC), spec.to_json().encode(), synced=False)
-    (run / names.OUT).mkdir()
-    lay_tree(str(run / names.ENV), files)
-
-
-def _is_settled(run: Path, spec: JobSpec) -> bool:
-    """Whether the job has a result that says something of the work, behind no weaker a wall."""
-    result = names.read_result(str(run))
-    if result is None or is_inconclusive(result):
-        return False
-    return at_least(result.get("sandbox_level", ""), spec.sandbox)
-
-
-def _set_aside(run: Path) -> None:
-    """Keeps the events of an unsettled job under another name and removes all else but the lock."""
-    number = len(list(run.glob("events.lost-*.jsonl"))) + 1
-    if (run / names.EVENTS).exists():
-        (run / names.EVENTS).rename(run / f"events.lost-{number}.jsonl")
-    for name in (names.ENV, names.JUDGE, names.OUT, names.WORK):
-        names.remove_tree(str(run / name))
-    partial = f"{names.RESULT}.partial"
-    for name in (names.RESULT, names.LOG, names.SCORE_LOG, names.PROCESSES, names.RESERVE, partial):
-        names.remove_file(str(run / name))
-
-
-def _is_locked(run: Path) -> bool:
-    """Whether a supervisor is alive.
-
-    Raises:
-        FileNotFoundError: there is no such job.
-    """
-    with open(run / names.LOCK, "rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def _terminate_supervisor(run: Path) -> bool:
-    """Sends SIGTERM to the process that the lock file names, if it is the one that wrote it."""
-    try:
-        pid, born = map(int, (run / names.LOCK).read_text(encoding="ascii").split())
-    except ValueError:
-        return False
-    found = read_process(pid)
-    if found is None or found.born != born:
-        return False
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    return True
-
-
-def _remove_unfinished(building: Path) -> None:
-    """Removes a folder whose maker died before it was complete."""
-    try:
-        old = time.time() - building.stat().st_mtime > UNFINISHED_SECONDS
-        lock = names.take_lock(str(building), create=True) if old else None
-    except FileNotFoundError:
-        return
-    if lock is not None:
-        names.remove_tree(str(building))
+        names.write_whole(str(run / names.RESULT), result.to_json().encode(), synced=True)
         os.close(lock)

@@ -59,6 +59,16 @@ def facts(home: Home, name: str = "small") -> dict[str, str]:
 FACTS = {
     Idea: ("epoch", "n", "ordinal", "kind", "title", "text", "parents", "edits"),
     Patch: ("idea_id", "diff", "tree", "status", "reason"),
-    Run: ("patch_id", "run_key", "seed", "status", "blame", "result", "reused_from"),
+    Run: (
+        "patch_id",
+        "run_key",
+        "seed",
+        "status",
+        "blame",
+        "value",
+        "verdicts",
+        "measures",
+        "reused_from",
+    ),
     Score: ("run_id", "value", "reward", "blame", "evaluator"),
 }

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from assets.attempt.monitor import Hooks, Stop
 from assets.errors import Interrupted, VarveError
 from assets.scores import audits
-from assets.scores.audits import to_audit
+from assets.scores.candidates import to_audit
+from assets.scores.verdicts import judged
 from lake.tables import (
     Blame,
     Idea,
@@ -28,6 +29,7 @@ from lake.tables import (
     SelectionRole,
     Stage,
 )
+from launchers import Evaluation, JobResult
 
 CUTS, DEEP = 10, 50
 COUNTING = '''
@@ -173,10 +175,11 @@ def test_an_audit_that_the_machine_fails_leaves_the_stage_open(audited_home, mon
 
     def damaged(context, one):
         spec = real(context, one)
-        return dataclasses.replace(spec, checkpoint_hashes={"weights.json": "0" * 64})
+        take = dataclasses.replace(spec.steps[0], hashes={"weights.json": "0" * 64})
+        return dataclasses.replace(spec, steps=(take, *spec.steps[1:]))
 
     monkeypatch.setattr(audits, "audit_spec", damaged)
-    with pytest.raises(VarveError, match=r"audit of run .* failed 2 times .* expected"):
+    with pytest.raises(VarveError, match=r"audit of run .* failed .* more than once: .* expected"):
         search_all(audited_home)
     assert not rows(audited_home, Score)
     monkeypatch.undo()
@@ -196,15 +199,25 @@ def test_what_cannot_be_audited_leaves_its_place_to_the_next(audited_home, monke
 
 def test_fewer_cuts_than_were_asked_for_are_no_pass(searched):
     score = next(s for s in rows(searched, Score) if s.value is not None)
-    evaluation = {"value": score.value, "measures": {"cuts": 3}, "verdicts": {"causal": "passed"}}
-    result = {"evaluation": evaluation, "sandbox_level": "bwrap"}
-    found = audits.judged(score, result, deep=10**6)
+    again = result(score.value, measures={"cuts": 3}, verdicts={"causal": "passed"})
+    found = judged(score, again, deep=10**6)
     assert found.verdicts["audit"].startswith("not audited: found")
     assert found.value == score.value
 
 
 def test_another_value_the_second_time_is_refused(searched):
     score = next(s for s in rows(searched, Score) if s.value is not None)
-    evaluation = {"value": score.value + 0.1, "measures": {"cuts": 10**6}, "verdicts": {}}
-    found = audits.judged(score, {"evaluation": evaluation, "sandbox_level": "bwrap"}, deep=1)
+    found = judged(score, result(score.value + 0.1, measures={"cuts": 10**6}), deep=1)
     assert (found.value, found.blame) == (None, Blame.GUARD)
+
+
+def result(value: float, **told) -> JobResult:
+    """What an audit came to."""
+    evaluation = Evaluation(metric="r2", value=value, **told)
+    return JobResult(
+        run_id="audit",
+        run_key="k",
+        status="finished",
+        evaluations={"score": evaluation},
+        sandbox_level="bwrap",
+    )

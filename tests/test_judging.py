@@ -30,21 +30,21 @@ RULE = ComputeRule(baseline_seconds=[9.0, 10.0, 30.0], baseline_scoring=[1.0, 2.
 
 
 def test_an_honest_run_keeps_its_value():
-    judged = judge(run("a", cpu_seconds=12.0), {"value": 2.5, "verdicts": {}}, MANIFEST, RULE)
+    judged = judge(run("a", cpu_seconds=12.0, value=2.5), MANIFEST, RULE)
     assert (judged.value, judged.blame, judged.reason) == (2.5, None, None)
     assert judged.verdicts["compute"].startswith("passed: 12.00 CPU-s, 1.20x")
 
 
 def test_more_than_one_and_a_half_medians_of_compute_is_a_timeout_without_a_value():
-    assert judge(run("a", cpu_seconds=15.0), {"value": 2.5}, MANIFEST, RULE).value == 2.5
-    judged = judge(run("a", cpu_seconds=15.1), {"value": 2.5}, MANIFEST, RULE)
+    assert judge(run("a", cpu_seconds=15.0, value=2.5), MANIFEST, RULE).value == 2.5
+    judged = judge(run("a", cpu_seconds=15.1, value=2.5), MANIFEST, RULE)
     assert (judged.value, judged.blame) == (None, Blame.TIMEOUT)
     assert "1.51x" in judged.reason
 
 
 def test_a_model_that_goes_on_training_while_it_is_scored_is_a_timeout_too():
-    assert judge(run("a", score_cpu_seconds=2.25), {"value": 2.5}, MANIFEST, RULE).value == 2.5
-    judged = judge(run("a", score_cpu_seconds=2.3), {"value": 2.5}, MANIFEST, RULE)
+    assert judge(run("a", score_cpu_seconds=2.25, value=2.5), MANIFEST, RULE).value == 2.5
+    judged = judge(run("a", score_cpu_seconds=2.3, value=2.5), MANIFEST, RULE)
     assert (judged.value, judged.blame) == (None, Blame.TIMEOUT)
     assert judged.reason.startswith("scoring took 2.30 CPU-s, 1.53x")
     assert judged.verdicts["scoring"].startswith("violated")
@@ -55,7 +55,7 @@ NO_BASELINE = ComputeRule(baseline_seconds=[], baseline_scoring=[])
 
 @pytest.mark.parametrize(("rule", "cpu"), [(NO_BASELINE, 1.0), (RULE, None)])
 def test_compute_that_cannot_be_compared_gives_no_value(rule, cpu):
-    judged = judge(run("a", cpu_seconds=cpu), {"value": 2.5}, MANIFEST, rule)
+    judged = judge(run("a", cpu_seconds=cpu, value=2.5), MANIFEST, rule)
     assert (judged.value, judged.blame) == (None, Blame.SETUP)
 
 
@@ -63,20 +63,20 @@ def test_compute_that_cannot_be_compared_gives_no_value(rule, cpu):
     ("manifest", "value"), [(MANIFEST, 0.0999), (MANIFEST, -1.0), (MAXIMISE, 0.9901)]
 )
 def test_better_than_the_floor_is_not_believed(manifest, value):
-    judged = judge(run("a"), {"value": value}, manifest, None)
+    judged = judge(run("a", value=value), manifest, None)
     assert (judged.value, judged.blame) == (None, Blame.GUARD)
     assert judged.verdicts["floor"].startswith("violated")
 
 
-@pytest.mark.parametrize("value", [None, math.nan, math.inf, "2.5"])
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
 def test_a_value_that_is_no_finite_number_is_blamed_on_the_evaluation(value):
-    judged = judge(run("a"), {"value": value}, MANIFEST, None)
+    judged = judge(run("a", value=value), MANIFEST, None)
     assert (judged.value, judged.blame) == (None, Blame.EVALUATE)
 
 
 def test_a_failed_run_keeps_its_own_blame():
     failed = run("a", status=RunStatus.FAILED, blame=Blame.TIMEOUT, reason="killed at 3x")
-    judged = judge(failed, {}, MANIFEST, RULE)
+    judged = judge(failed, MANIFEST, RULE)
     assert (judged.value, judged.blame, judged.reason) == (None, Blame.TIMEOUT, "killed at 3x")
 
 

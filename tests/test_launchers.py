@@ -16,10 +16,12 @@ from pathlib import Path
 
 import pytest
 from scratch import scratch
+from specs import AnyPython, lay_data, usual_spec
 
 import launchers
 from launchers import (
     JobPhase,
+    JobResult,
     JobRunningError,
     JobSpec,
     JobState,
@@ -28,6 +30,7 @@ from launchers import (
     UnknownJobError,
     tree_hash,
 )
+from launchers.laying import lay_job
 from launchers.process_table import read_process
 from launchers.tree import lay_tree, read_tree
 
@@ -88,7 +91,10 @@ class Jobs:
 
     def __init__(self, runs: Path) -> None:
         self.runs = runs
-        self.launcher = LocalLauncher(runs)
+        self.data = runs.parent / "data"
+        if not self.data.exists():
+            lay_data(self.data, "ridge", ridge_data())
+        self.launcher = AnyPython(runs, data=self.data)
 
     def job(self, run_id: str = "job", *, train: str | None = None, **changes):
         """A specification and its tree; `train` is the body of another train.py."""
@@ -100,30 +106,27 @@ class Jobs:
             "run_id": run_id,
             "run_key": "key",
             "tree": tree_hash(files),
-            "profile": "cpu",
-            "seed": 0,
-            "python": sys.executable,
-            "data": ridge_data(),
-            "budget_seconds": 15.0,
-            "score_seconds": 15.0,
-            "cpu_limit_seconds": None,
+            "data": "ridge",
             "threads": 1,
-            "outputs": {"weights.json": {"max": 1, "bytes": 65536}},
             "frozen": tuple(path for path in files if not EDITABLE.match(path)),
         }
-        return JobSpec(**(spec | changes)), files
+        return usual_spec(**(spec | changes)), files
 
     def submit(self, run_id: str = "job", **changes) -> None:
         self.launcher.submit(*self.job(run_id, **changes))
 
-    def wait(self, run_id: str = "job") -> dict:
+    def state(self, run_id: str = "job") -> JobState:
+        """Where a job stands."""
+        return self.launcher.states([run_id])[run_id]
+
+    def wait(self, run_id: str = "job") -> JobResult:
         """The result of a job."""
-        wait_until(lambda: self.launcher.poll(run_id).phase is not JobPhase.RUNNING)
-        state = self.launcher.poll(run_id)
+        wait_until(lambda: self.state(run_id).phase.has_ended)
+        state = self.state(run_id)
         assert state.phase is JobPhase.DONE, self.printed(run_id)
         return state.result
 
-    def run(self, run_id: str = "job", **changes) -> dict:
+    def run(self, run_id: str = "job", **changes) -> JobResult:
         """Submits and waits."""
         self.submit(run_id, **changes)
         return self.wait(run_id)
@@ -159,6 +162,12 @@ class Jobs:
         )
 
 
+def lay_job_by_hand(jobs: Jobs, spec: JobSpec, files: dict[str, bytes]) -> None:
+    """Lays a job down and starts nothing."""
+    jobs.path("", spec.run_id).mkdir(parents=True)
+    lay_job(jobs.path("", spec.run_id), spec, jobs.launcher.place(spec), files)
+
+
 @pytest.fixture
 def jobs(tmp_path):
     made = Jobs(tmp_path / "runs")
@@ -169,21 +178,20 @@ def jobs(tmp_path):
 def _is_over(launcher: LocalLauncher) -> bool:
     """Whether nothing is left to cancel; a supervisor that was killed is known as lost a bit later."""
     open_ = [run for run, state in launcher.reconcile().items() if state.phase is not JobPhase.DONE]
-    for run_id in open_:
-        launcher.cancel(run_id)
+    launcher.cancel(open_)
     return not open_
 
 
 def test_a_job_trains_harvests_and_scores(jobs):
-    assert jobs.launcher.poll("job") == JobState(phase=JobPhase.UNKNOWN)
+    assert jobs.state() == JobState(phase=JobPhase.ABSENT)
     result = jobs.run()
-    assert (result["status"], result["blame"], result["reason"]) == ("finished", None, None)
-    assert result["evaluation"]["value"] == pytest.approx(0.428, abs=0.001)
-    assert result["evaluation"]["measures"]["second"] == pytest.approx(0.397, abs=0.001)
-    assert set(result["outputs"]) == {"weights.json"}
-    assert 0 < result["cpu_seconds"] < 1
-    assert result["exit_code"] == 0
-    assert result["log_tail"] == "129 points, 5 features\n"
+    assert (result.status, result.blame, result.reason) == ("finished", None, None)
+    assert result.evaluation.value == pytest.approx(0.428, abs=0.001)
+    assert result.evaluation.measures["second"] == pytest.approx(0.397, abs=0.001)
+    assert set(result.outputs) == {"weights.json"}
+    assert 0 < result.cpu_seconds("train") < 1
+    assert result.step("train").exit_code == 0
+    assert result.log_tail == "129 points, 5 features\n"
     assert jobs.events() == ["started", "trained", "harvested", "scored", "finished"]
     left = {path.name for path in jobs.launcher.fetch("job").iterdir()}
     kept = {
@@ -193,6 +201,7 @@ def test_a_job_trains_harvests_and_scores(jobs):
         "log.txt",
         "score.txt",
         "spec.json",
+        "place.json",
         "events.jsonl",
         "result.json",
     }
@@ -200,24 +209,29 @@ def test_a_job_trains_harvests_and_scores(jobs):
 
 
 def test_result_holds_exactly_the_keys_of_the_contract(jobs):
-    assert set(jobs.run()) == {
-        *("run_id", "run_key", "status", "blame", "reason", "wall_seconds", "cpu_seconds"),
-        *("score_wall_seconds", "score_cpu_seconds", "exit_code", "evaluation", "outputs"),
+    result = jobs.run()
+    written = json.loads(jobs.path("result.json").read_text())
+    assert set(written) == {
+        *("run_id", "run_key", "status", "blame", "reason", "steps", "evaluations", "outputs"),
         *("refused_outputs", "sandbox_level", "sandbox_gaps", "hardware", "versions"),
         *("log_tail", "log_bytes"),
     }
+    assert JobResult.from_json(result.to_json()) == result
+    assert [step.name for step in result.steps] == ["train", "score"]
+    assert {step.ending for step in result.steps} == {"exit"}
+    assert list(result.evaluations) == ["score"]
 
 
 def test_the_same_job_gives_the_same_bits_twice(jobs):
     first, second = jobs.run("one"), jobs.run("two")
-    assert first["outputs"] == second["outputs"]
-    assert first["evaluation"]["value"] == second["evaluation"]["value"]
+    assert first.outputs == second.outputs
+    assert first.evaluation.value == second.evaluation.value
 
 
 def test_submitting_twice_starts_once(jobs):
     for _ in range(3):
         jobs.submit(train="time.sleep(0.2); leave()")
-    assert jobs.wait()["status"] == "finished"
+    assert jobs.wait().status == "finished"
     jobs.submit()
     assert jobs.events().count("started") == 1
     assert not list(jobs.path("").glob("events.lost*"))
@@ -233,14 +247,14 @@ def test_two_processes_that_submit_at_once_start_one_job(jobs):
         "from launchers.tree import read_tree\n"
         "base = Path(sys.argv[1]); tree = read_tree(str(base / 'tree'))\n"
         "spec = JobSpec.from_json((base / 'spec.json').read_text())\n"
-        "launcher = LocalLauncher(base / 'runs')\n"
+        "launcher = LocalLauncher(base / 'runs', data=base / 'data')\n"
         "time.sleep(max(0, float(sys.argv[2]) - time.time()))\n"
         "launcher.submit(spec, tree)\n"
     )
     command = [sys.executable, "-c", script, str(jobs.runs.parent), str(time.time() + 0.5)]
     submitters = [subprocess.Popen(command, cwd=ROOT) for _ in range(4)]
     assert [one.wait() for one in submitters] == [0, 0, 0, 0]
-    assert jobs.wait()["status"] == "finished"
+    assert jobs.wait().status == "finished"
     assert jobs.events().count("started") == 1
     assert [path.name for path in jobs.runs.glob("[!.]*")] == ["job"]
 
@@ -254,16 +268,16 @@ def test_a_supervisor_outlives_its_launcher_and_is_adopted(jobs):
         "from launchers.tree import read_tree\n"
         "base = Path(sys.argv[1])\n"
         "spec = JobSpec.from_json(sys.argv[2])\n"
-        "LocalLauncher(base / 'runs').submit(spec, read_tree(str(base / 'tree')))\n"
+        "LocalLauncher(base / 'runs', data=base / 'data').submit(spec, read_tree(str(base / 'tree')))\n"
         "os.killpg(0, signal.SIGKILL)\n"
     )
     command = [sys.executable, "-c", script, str(jobs.runs.parent), spec.to_json()]
     done = subprocess.run(command, cwd=ROOT, start_new_session=True, check=False)
     assert done.returncode == -signal.SIGKILL
-    assert jobs.launcher.poll("job").phase is JobPhase.RUNNING
-    assert list(LocalLauncher(jobs.runs).reconcile()) == ["job"]
+    assert jobs.state().phase is JobPhase.RUNNING
+    assert list(LocalLauncher(jobs.runs, data=jobs.data).reconcile()) == ["job"]
     jobs.submit(train="time.sleep(0.5); leave()")
-    assert jobs.wait()["status"] == "finished"
+    assert jobs.wait().status == "finished"
     assert jobs.events().count("started") == 1
 
 
@@ -284,21 +298,21 @@ def test_a_cancelled_job_is_dead_and_says_so(jobs):
     jobs.submit(train=train)
     wait_until(lambda: jobs.path("work/out/pid").exists() and jobs.processes())
     child = jobs.processes()[0]
-    jobs.launcher.cancel("job")
+    jobs.launcher.cancel(["job"])
     result = jobs.wait()
-    assert (result["status"], result["blame"]) == ("cancelled", None)
+    assert (result.status, result.blame) == ("cancelled", None)
     assert not alive(child)
-    jobs.launcher.cancel("job")
-    jobs.launcher.cancel("never-submitted")
+    jobs.launcher.cancel(["job"])
+    jobs.launcher.cancel(["never-submitted"])
     assert jobs.wait() == result
 
 
 def test_a_job_whose_result_says_nothing_of_the_work_may_be_submitted_again(jobs):
     jobs.submit(train="time.sleep(30)")
-    jobs.launcher.cancel("job")
-    assert jobs.wait()["status"] == "cancelled"
+    jobs.launcher.cancel(["job"])
+    assert jobs.wait().status == "cancelled"
     jobs.submit(train="leave()")
-    assert jobs.wait()["status"] == "finished"
+    assert jobs.wait().status == "finished"
     assert jobs.path("events.lost-1.jsonl").exists()
     before = jobs.wait()
     jobs.submit(train="leave()")
@@ -309,8 +323,8 @@ def test_a_job_whose_result_says_nothing_of_the_work_may_be_submitted_again(jobs
 def test_a_job_can_be_cancelled_at_once_after_its_start(jobs):
     for number in range(3):
         jobs.submit(f"job-{number}", train="time.sleep(30)")
-        jobs.launcher.cancel(f"job-{number}")
-        assert jobs.wait(f"job-{number}")["status"] == "cancelled"
+        jobs.launcher.cancel([f"job-{number}"])
+        assert jobs.wait(f"job-{number}").status == "cancelled"
 
 
 def test_release_keeps_what_says_what_happened(jobs):
@@ -323,7 +337,7 @@ def test_release_keeps_what_says_what_happened(jobs):
     assert jobs.path("out/weights.json", "kept").exists()
     assert not jobs.path("env", "kept").exists()
     assert not jobs.path("out", "dropped").exists()
-    assert jobs.wait("dropped")["status"] == "finished"
+    assert jobs.wait("dropped").status == "finished"
 
 
 def test_release_of_a_live_job_is_refused(jobs):
@@ -335,7 +349,7 @@ def test_release_of_a_live_job_is_refused(jobs):
 def test_bad_ids_and_unknown_jobs_have_clear_errors(jobs):
     for run_id in ("", "../x", ".hidden", "a/b", "x" * 200):
         with pytest.raises(LauncherError, match="run_id"):
-            jobs.launcher.poll(run_id)
+            jobs.launcher.states([run_id])
     with pytest.raises(UnknownJobError, match="submit it first"):
         jobs.launcher.fetch("nothing")
 
@@ -343,15 +357,10 @@ def test_bad_ids_and_unknown_jobs_have_clear_errors(jobs):
 def test_a_worker_starts_from_a_copied_folder(jobs, tmp_path):
     copy = tmp_path / "elsewhere" / "launchers"
     shutil.copytree(ROOT / "launchers", copy, ignore=shutil.ignore_patterns("__pycache__"))
-    spec, files = jobs.job()
-    run = jobs.runs / "job"
-    run.mkdir()
-    (run / "spec.json").write_text(spec.to_json())
-    (run / "out").mkdir()
-    lay_tree(str(run / "env"), files)
-    command = [sys.executable, "-I", "-S", str(copy), str(run)]
+    lay_job_by_hand(jobs, *jobs.job())
+    command = [sys.executable, "-I", "-S", str(copy), str(jobs.path(""))]
     subprocess.run(command, cwd="/", env={}, check=True, timeout=30)
-    assert jobs.wait()["evaluation"]["value"] == pytest.approx(0.428, abs=0.001)
+    assert jobs.wait().evaluation.value == pytest.approx(0.428, abs=0.001)
 
 
 def test_a_second_supervisor_of_a_live_job_does_nothing(jobs):
@@ -360,4 +369,4 @@ def test_a_second_supervisor_of_a_live_job_does_nothing(jobs):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "another supervisor" in done.stderr
-    assert jobs.wait()["status"] == "finished"
+    assert jobs.wait().status == "finished"

@@ -13,6 +13,7 @@ import pytest
 from test_launchers import Jobs, alive, jobs, wait_until
 
 from launchers import JobPhase, LocalLauncher
+from launchers.laying import create_run
 from launchers.process_table import boot_id, read_process
 
 __all__ = ["jobs"]
@@ -36,7 +37,7 @@ def lose(jobs: Jobs, *, processes: int) -> list[int]:
     """Kills the supervisor of a job once the job has so many processes; gives their pids."""
     wait_until(lambda: len(jobs.processes()) >= processes)
     os.kill(jobs.supervisor(), signal.SIGKILL)
-    wait_until(lambda: jobs.launcher.poll("job").phase is JobPhase.LOST)
+    wait_until(lambda: jobs.state().phase is JobPhase.LOST)
     return jobs.processes()
 
 
@@ -50,7 +51,7 @@ def test_a_lost_job_leaves_no_process_and_starts_again(jobs, clear):
     assert states["job"].phase is JobPhase.LOST
     assert not any(alive(pid) for pid in pids)
     jobs.submit()
-    assert jobs.wait()["status"] == "finished"
+    assert jobs.wait().status == "finished"
     assert jobs.path("events.lost-1.jsonl").exists()
     assert jobs.events().count("started") == 1
 
@@ -70,10 +71,10 @@ def test_the_same_job_of_another_project_is_left_alone(jobs, tmp_path):
     jobs.submit(train=DAEMON.format(clear="pass"))
     lose(jobs, processes=3)
     jobs.launcher.reconcile()
-    assert other.launcher.poll("job").phase is JobPhase.RUNNING
+    assert other.state().phase is JobPhase.RUNNING
     assert sum(alive(pid) for pid in other.processes()) == 2
-    other.launcher.cancel("job")
-    assert other.wait()["status"] == "cancelled"
+    other.launcher.cancel(["job"])
+    assert other.wait().status == "cancelled"
 
 
 @linux
@@ -82,14 +83,14 @@ def test_submitting_a_lost_job_kills_its_leftovers_first(jobs):
     pids = lose(jobs, processes=3)
     jobs.submit()
     assert not any(alive(pid) for pid in pids)
-    assert jobs.wait()["status"] == "finished"
+    assert jobs.wait().status == "finished"
 
 
 def test_a_lost_job_can_be_cancelled(jobs):
     jobs.submit(train="time.sleep(60)")
     lose(jobs, processes=1)
-    jobs.launcher.cancel("job")
-    assert jobs.wait()["status"] == "cancelled"
+    jobs.launcher.cancel(["job"])
+    assert jobs.wait().status == "cancelled"
     assert not jobs.path("work").exists()
 
 
@@ -104,17 +105,17 @@ def test_a_job_killed_at_any_moment_ends_with_one_result(jobs):
         wait_until(lambda pid=supervisor: not alive(pid))
         jobs.submit(run_id)
         result = jobs.wait(run_id)
-        assert (result["status"], result["evaluation"]["value"] > 0.4) == ("finished", True)
+        assert (result.status, result.evaluation.value > 0.4) == ("finished", True)
 
 
 def test_a_launcher_killed_before_its_supervisor_ran_leaves_a_lost_job(jobs):
     spec, files = jobs.job()
-    lock = jobs.launcher._create(jobs.path(""), spec, files)
-    assert jobs.launcher.poll("job").phase is JobPhase.RUNNING
+    lock = create_run(jobs.path(""), spec, jobs.launcher.place(spec), files)
+    assert jobs.state().phase is JobPhase.RUNNING
     os.close(lock)
-    assert jobs.launcher.poll("job").phase is JobPhase.LOST
+    assert jobs.state().phase is JobPhase.LOST
     jobs.submit()
-    assert jobs.wait()["status"] == "finished"
+    assert jobs.wait().status == "finished"
 
 
 @linux
@@ -124,7 +125,7 @@ def test_a_job_whose_folder_is_deleted_under_it_is_killed(jobs):
     pids = [*jobs.processes(), jobs.supervisor()]
     shutil.rmtree(jobs.path(""))
     wait_until(lambda: not any(alive(pid) for pid in pids))
-    assert jobs.launcher.poll("job").phase is JobPhase.UNKNOWN
+    assert jobs.state().phase is JobPhase.ABSENT
 
 
 def test_the_pids_of_an_earlier_start_of_the_machine_are_not_killed(jobs):
@@ -150,17 +151,17 @@ def test_a_launcher_goes_on_when_its_nursery_was_killed(jobs):
     os.kill(nursery(jobs.launcher), signal.SIGKILL)
     wait_until(lambda: not alive(nursery(jobs.launcher)))
     jobs.submit("after")
-    assert jobs.wait("before")["status"] == jobs.wait("after")["status"] == "finished"
+    assert jobs.wait("before").status == jobs.wait("after").status == "finished"
 
 
 def test_a_nursery_ends_with_its_launcher_and_leaves_the_jobs_alone(jobs):
-    other = LocalLauncher(jobs.runs)
+    other = LocalLauncher(jobs.runs, data=jobs.data)
     other.submit(*jobs.job(train="time.sleep(0.3); leave()"))
     pid = nursery(other)
     del other
     wait_until(lambda: not alive(pid))
-    assert jobs.launcher.poll("job").phase is JobPhase.RUNNING
-    assert jobs.wait()["status"] == "finished"
+    assert jobs.state().phase is JobPhase.RUNNING
+    assert jobs.wait().status == "finished"
 
 
 def test_threads_and_forks_of_the_caller_may_share_a_launcher(jobs):
@@ -173,7 +174,7 @@ def test_threads_and_forks_of_the_caller_may_share_a_launcher(jobs):
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     for run_id in ("first", "fork", *(f"thread-{n}" for n in range(4))):
-        assert jobs.wait(run_id)["status"] == "finished"
+        assert jobs.wait(run_id).status == "finished"
 
 
 @pytest.fixture
@@ -205,13 +206,13 @@ with open(os.path.join(OUT, "weights.json"), "wb") as file:
 def test_a_full_disk_is_blamed_on_infrastructure_and_its_result_is_kept(small_disk):
     jobs = Jobs(small_disk / "runs")
     result = jobs.run(train=FILLS_THE_DISK)
-    assert (result["status"], result["blame"]) == ("failed", "infrastructure")
-    assert "disk" in result["reason"]
-    assert result["exit_code"] == 1
-    assert "No space left" in result["log_tail"]
-    assert jobs.run("next")["status"] == "finished"
+    assert (result.status, result.blame) == ("failed", "infrastructure")
+    assert "disk" in result.reason
+    assert result.step("train").exit_code == 1
+    assert "No space left" in result.log_tail
+    assert jobs.run("next").status == "finished"
 
 
 def test_a_job_that_only_claims_a_full_disk_is_blamed_itself(jobs):
     result = jobs.run(train="raise OSError(28, 'No space left on device')")
-    assert (result["status"], result["blame"]) == ("failed", "train")
+    assert (result.status, result.blame) == ("failed", "train")

@@ -47,22 +47,22 @@ def test_every_idea_of_the_catalog_applies_and_compiles(name):
 
 def test_ideas_that_edit_different_lines_combine_and_reach_the_noise(jobs):
     best = ("squares", "products", "waves", "light-penalty", "all-points")
-    value = jobs.run(files=patched(*best))["evaluation"]["value"]
+    value = jobs.run(files=patched(*best)).evaluation.value
     assert 0.96 < value < MANIFEST["floor"]
     with pytest.raises(AssertionError):
         patched("squares", "cubes")
 
 
 def test_one_idea_hurts_and_one_crashes_in_training(jobs):
-    assert jobs.run("hurts", files=patched("heavy-penalty"))["evaluation"]["value"] < 0.2
+    assert jobs.run("hurts", files=patched("heavy-penalty")).evaluation.value < 0.2
     crashed = jobs.run("crashes", files=patched("logarithms"))
-    assert (crashed["status"], crashed["blame"]) == ("failed", "train")
-    assert "math" in crashed["log_tail"]
+    assert (crashed.status, crashed.blame) == ("failed", "train")
+    assert "math" in crashed.log_tail
 
 
 def test_the_baseline_is_within_its_recorded_noise(jobs):
     baseline = MANIFEST["profiles"]["cpu"]["baseline"]
-    value = jobs.run()["evaluation"]["value"]
+    value = jobs.run().evaluation.value
     assert abs(value - baseline["mean"]) < 3 * baseline["sd"]
 
 

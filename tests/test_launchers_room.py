@@ -5,20 +5,11 @@ import subprocess
 import sys
 
 import pytest
-from test_launchers import ROOT, Jobs
+from test_launchers import ROOT, Jobs, lay_job_by_hand
 
 import launchers
-from launchers import JobSpec, TreeError, tree_hash
+from launchers import TreeError, tree_hash
 from launchers.tree import lay_tree, read_tree
-
-
-def test_a_specification_survives_json(tmp_path):
-    spec, _ = Jobs(tmp_path).job()
-    assert JobSpec.from_json(spec.to_json()) == spec
-    with pytest.raises(ValueError, match=r"spec\.json"):
-        JobSpec.from_json('{"run_id": "x"}')
-    with pytest.raises(ValueError, match=r"spec\.json"):
-        JobSpec.from_json('{"surprise": 1}')
 
 
 def test_a_tree_hash_depends_on_paths_and_contents_only():
@@ -51,7 +42,7 @@ def test_the_room_exports_what_it_says():
 
 
 def test_the_room_is_python_3_10_and_imports_the_standard_library_only():
-    for path in (ROOT / "launchers").glob("*.py"):
+    for path in (ROOT / "launchers").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(), feature_version=(3, 10))):
             found = []
             if isinstance(node, ast.Import):
@@ -65,8 +56,34 @@ def test_the_room_is_python_3_10_and_imports_the_standard_library_only():
 def test_a_supervisor_imports_nothing_slow():
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); import launchers.supervisor.supervise\n"
-        "slow = {'dataclasses', 'inspect', 'subprocess', 'pathlib', 'shutil', 'asyncio', 'socket'}\n"
+        "slow = {'subprocess', 'pathlib', 'shutil', 'asyncio', 'socket', 'tempfile', 'platform'}\n"
         "print(sorted(slow & set(sys.modules)))"
     )
     command = [sys.executable, "-I", "-S", "-c", script, str(ROOT)]
     assert subprocess.check_output(command, text=True) == "[]\n"
+
+
+@pytest.mark.parametrize("level", ["none", "landlock", "bwrap"])
+def test_a_forked_supervisor_imports_nothing_for_its_job(tmp_path, level):
+    """What a job needs was imported once, before the fork; at most the codec of a text comes late."""
+    made = Jobs(tmp_path / "runs")
+    spec, files = made.job(sandbox=level)
+    lay_job_by_hand(made, spec, files)
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import launchers.nursery\n"
+        "from launchers.supervisor.supervise import main\n"
+        "before = set(sys.modules); main([sys.argv[2]])\n"
+        "print([name for name in set(sys.modules) - before if 'encodings' not in name])"
+    )
+    command = [sys.executable, "-I", "-S", "-c", script, str(ROOT), str(made.path(""))]
+    assert subprocess.check_output(command, text=True) == "[]\n"
+    assert made.wait().status == "finished"
+
+
+def test_importing_the_room_costs_nothing():
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); before = set(sys.modules)\n"
+        "import launchers; print(sorted(set(sys.modules) - before))"
+    )
+    command = [sys.executable, "-I", "-S", "-c", script, str(ROOT)]
+    assert subprocess.check_output(command, text=True) == "['launchers']\n"

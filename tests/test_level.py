@@ -5,27 +5,21 @@ from campaigns import PressedAfter, rows, search_all
 from conftest import SMALL, write_campaign
 
 from assets.attempt.monitor import Hooks, Stop
-from assets.config import sandbox as level
-from assets.config.sandbox import choose_level
+from assets.config.sandbox import LEVEL_TAG, choose_level
 from assets.config.settings import CampaignSettings, Ideator, Implementer, read_campaign
 from assets.errors import Interrupted, SandboxError
 from assets.graph.campaign import campaign_definitions
 from assets.graph.instance import open_instance
 from lake.tables import Run, RunEvent, RunEventKind, RunStatus
-from launchers.sandbox.preflight import Finding
+from launchers import Finding, Site
 
 EVERY = ("none", "landlock", "bwrap")
 
 
-@pytest.fixture
-def machine(monkeypatch):
-    """Makes the machine one that has certain levels."""
-
-    def has(*levels):
-        found = tuple(Finding(name, name in levels, "said no", "do this") for name in EVERY)
-        monkeypatch.setattr(level, "_findings", lambda: found)
-
-    return has
+def site(*levels: str) -> Site:
+    """A machine that has certain levels."""
+    found = tuple(Finding(name, name in levels, "said no", "do this") for name in EVERY)
+    return Site(python="python", torch="none", device_class="cpu", try_levels=lambda: found)
 
 
 def settings(*, model: bool = False, **changes) -> CampaignSettings:
@@ -44,52 +38,47 @@ def settings(*, model: bool = False, **changes) -> CampaignSettings:
     ("levels", "best"),
     [(EVERY, "bwrap"), (("none", "landlock"), "landlock"), (("none",), "none")],
 )
-def test_our_own_patches_run_at_the_best_level_there_is(machine, levels, best):
-    machine(*levels)
-    assert choose_level(settings(), named=None) == best
+def test_our_own_patches_run_at_the_best_level_there_is(levels, best):
+    assert choose_level(settings(), site(*levels), named=None) == best
 
 
-def test_a_level_asked_for_is_taken_or_refused_never_replaced(machine):
-    machine("none", "landlock")
-    assert choose_level(settings(sandbox="none"), named=None) == "none"
-    assert choose_level(settings(sandbox="none"), named="landlock") == "landlock"
+def test_a_level_asked_for_is_taken_or_refused_never_replaced():
+    assert choose_level(settings(sandbox="none"), site("none", "landlock"), named=None) == "none"
+    assert (
+        choose_level(settings(sandbox="none"), site("none", "landlock"), named="landlock")
+        == "landlock"
+    )
     with pytest.raises(SandboxError, match=r"'bwrap' does not work.*said no.*do this"):
-        choose_level(settings(sandbox="bwrap"), named=None)
+        choose_level(settings(sandbox="bwrap"), site("none", "landlock"), named=None)
     with pytest.raises(SandboxError, match="found 'moat'"):
-        choose_level(settings(), named="moat")
+        choose_level(settings(), site("none", "landlock"), named="moat")
 
 
-def test_patches_of_a_model_get_bubblewrap_or_do_not_run(machine):
-    machine(*EVERY)
-    assert choose_level(settings(model=True), named=None) == "bwrap"
-    machine("none", "landlock")
+def test_patches_of_a_model_get_bubblewrap_or_do_not_run():
+    assert choose_level(settings(model=True), site(*EVERY), named=None) == "bwrap"
     with pytest.raises(SandboxError, match=r"written by a model.*name it on the call"):
-        choose_level(settings(model=True), named=None)
+        choose_level(settings(model=True), site("none", "landlock"), named=None)
 
 
 @pytest.mark.parametrize("weaker", ["none", "landlock"])
-def test_a_weaker_level_for_a_model_is_named_on_the_call_not_in_a_file(machine, weaker):
-    machine(*EVERY)
+def test_a_weaker_level_for_a_model_is_named_on_the_call_not_in_a_file(weaker):
     with pytest.raises(SandboxError, match=f"--sandbox {weaker}"):
-        choose_level(settings(model=True, sandbox=weaker), named=None)
-    assert choose_level(settings(model=True), named=weaker) == weaker
-    machine("none")
-    assert choose_level(settings(model=True), named="none") == "none"
+        choose_level(settings(model=True, sandbox=weaker), site(*EVERY), named=None)
+    assert choose_level(settings(model=True), site(*EVERY), named=weaker) == weaker
+    assert choose_level(settings(model=True), site("none"), named="none") == "none"
 
 
-def test_an_ideator_that_is_a_model_is_enough_to_need_the_wall(machine):
-    machine("none")
+def test_an_ideator_that_is_a_model_is_enough_to_need_the_wall():
     mixed = settings().model_copy(update={"ideators": [Ideator(model="openai")]})
     with pytest.raises(SandboxError):
-        choose_level(mixed, named=None)
+        choose_level(mixed, site("none"), named=None)
 
 
-def test_a_catalog_from_elsewhere_is_not_our_own_code(machine, tmp_path):
-    machine("none")
+def test_a_catalog_from_elsewhere_is_not_our_own_code(tmp_path):
     foreign = settings(ideators=[{"model": "catalog", "name": str(tmp_path / "other.toml")}])
     with pytest.raises(SandboxError):
-        choose_level(foreign, named=None)
-    assert choose_level(foreign, named="none") == "none"
+        choose_level(foreign, site("none"), named=None)
+    assert choose_level(foreign, site("none"), named="none") == "none"
 
 
 def test_the_level_and_its_gaps_are_recorded_with_every_run(home):
@@ -113,7 +102,7 @@ def test_in_the_ui_the_level_is_named_by_a_tag_of_the_run(home):
     ).resolve_implicit_global_asset_job_def()
     with open_instance(home, ["small"]) as instance:
         done = job.execute_in_process(
-            partition_key="0000", instance=instance, tags={level.LEVEL_TAG: "none"}
+            partition_key="0000", instance=instance, tags={LEVEL_TAG: "none"}
         )
     assert done.success
     assert {run.sandbox_level for run in rows(home, Run)} == {"none"}

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import dagster as dg
@@ -48,9 +48,10 @@ from assets.work import Report
 from lake import FORMATS, Result, query
 from lake.attempts import Attempt, AttemptState
 from lake.tables import Idea, Run, RunEvent, Stage
+from launchers import Evaluation
 from launchers import visible as quote
+from launchers.supervisor.account import REASON_CHARACTERS, Account
 from launchers.supervisor.evaluation import EvaluationError, read_evaluation
-from launchers.supervisor.record import REASON_CHARACTERS, failure
 from launchers.visible import fenced, is_hidden, shortened, visible, visible_line
 
 __all__ = ["jobs"]
@@ -152,17 +153,19 @@ def test_a_long_text_is_cut_in_the_middle_with_a_count():
 
 
 def test_a_reason_is_made_visible_and_cut():
-    told = failure("train", ALL + "\ud800")
-    assert told["reason"] == visible(ALL + "\ud800")
-    assert len(failure("train", "\x1b" * 5000)["reason"]) == REASON_CHARACTERS
+    account = Account()
+    account.fail("train", ALL + "\ud800")
+    assert account.reason == visible(ALL + "\ud800")
+    account.fail("train", "\x1b" * 5000)
+    assert len(account.reason) == REASON_CHARACTERS
 
 
 def test_names_of_refused_files_are_made_visible(jobs):
     names = [NAME, "\x9b31m.json", "plain.json", "\u202e.bin"]
     train = f"leave()\nfor name in {names!a}: open(os.path.join(OUT, name), 'w').write('1')"
     result = jobs.run(train=train)
-    assert result["status"] == "finished"
-    assert result["refused_outputs"] == {
+    assert result.status == "finished"
+    assert result.refused_outputs == {
         r"\x1b[2J\u202e\x0aname.json": "not declared",
         r"\x9b31m.json": "not declared",
         r"\u202e.bin": "not declared",
@@ -173,11 +176,10 @@ def test_names_of_refused_files_are_made_visible(jobs):
 def test_a_declared_output_with_a_hidden_name_is_not_taken(jobs):
     train = f"leave()\nopen(os.path.join(OUT, {NAME!a}), 'w').write('1')"
     result = jobs.run(train=train, outputs={"*.json": {"max": 2, "bytes": 999}})
-    assert (result["status"], result["blame"]) == ("failed", "train")
-    assert result["outputs"].keys() == {"weights.json"}
-    assert (
-        r"\x1b[2J\u202e\x0aname.json: the name holds a character that cannot be seen"
-        in (result["reason"])
+    assert (result.status, result.blame) == ("failed", "train")
+    assert result.outputs.keys() == {"weights.json"}
+    assert r"\x1b[2J\u202e\x0aname.json: the name holds a character that cannot be seen" in (
+        result.reason
     )
 
 
@@ -187,14 +189,14 @@ REPORT = {"metric": "r2", "value": 0.5, "reason": None, "blame": None} | {
 }
 
 
-def evaluation(tmp_path, **changes) -> dict:
+def evaluation(tmp_path, **changes) -> Evaluation:
     path = tmp_path / "report.json"
     path.write_text(json.dumps(REPORT | changes))
-    return read_evaluation(str(path))
+    return read_evaluation(str(path), program="evaluate.py")
 
 
 def test_a_report_is_read_as_it_is_and_its_texts_are_made_visible(tmp_path):
-    assert evaluation(tmp_path) == REPORT
+    assert asdict(evaluation(tmp_path)) == REPORT
     hostile = ALL + "\ud800"
     report = evaluation(
         tmp_path,
@@ -204,10 +206,10 @@ def test_a_report_is_read_as_it_is_and_its_texts_are_made_visible(tmp_path):
         verdicts={hostile: hostile},
         measures={hostile: 1.5},
     )
-    assert report["reason"] == visible(hostile)
-    assert report["verdicts"] == {visible_line(hostile): visible(hostile)}
-    assert report["measures"] == {visible_line(hostile): 1.5}
-    json.dumps(report, ensure_ascii=False).encode()
+    assert report.reason == visible(hostile)
+    assert report.verdicts == {visible_line(hostile): visible(hostile)}
+    assert report.measures == {visible_line(hostile): 1.5}
+    json.dumps(asdict(report), ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_a_result_from_behind_a_weaker_wall_is_not_taken_over(level, found):
 def test_a_result_from_behind_the_same_or_a_stronger_wall_is_taken_over(jobs):
     spec, files = jobs.job(run_key="known", sandbox="none")
     jobs.launcher.submit(spec, files)
-    assert jobs.wait()["status"] == "finished"
+    assert jobs.wait().status == "finished"
     assert jobs.launcher.find(replace(spec, run_id="again")) == "job"
     assert jobs.launcher.find(replace(spec, run_id="again", sandbox="bwrap")) is None
     assert jobs.launcher.find(replace(spec, run_id="again", sandbox="landlock")) is None
@@ -144,7 +144,7 @@ def test_a_patch_of_scoring_files_has_the_key_of_the_baseline_and_not_its_run(jo
         ">>>>>>> REPLACE\n"
     )
     assert apply_answer(environment, answer).tree is None
-    assert jobs.run(run_key=keys[0])["status"] == "finished"
+    assert jobs.run(run_key=keys[0]).status == "finished"
     spec, _ = jobs.job("other", run_key=keys[0])
     assert jobs.launcher.find(spec) == "job"
     spec, _ = jobs.job("other", run_key=keys[0], files={"evaluate.py": forged})
@@ -171,21 +171,21 @@ def test_no_name_of_a_file_can_stand_for_two():
 def test_outputs_that_were_changed_after_the_score_are_not_audited(jobs):
     scored = jobs.run("scored")
     kept = jobs.path("out/weights.json", "scored")
-    hashes = {name: output["sha256"] for name, output in scored["outputs"].items()}
-    audit = {"checkpoint": str(kept.parent), "checkpoint_hashes": hashes}
-    assert jobs.run("honest", **audit)["evaluation"]["value"] == scored["evaluation"]["value"]
+    hashes = {name: output.sha256 for name, output in scored.outputs.items()}
+    audit = {"take": "scored", "hashes": hashes}
+    assert jobs.run("honest", **audit).evaluation.value == scored.evaluation.value
     kept.write_text('{"weights": [0.1, 0.9, 0, 0, 0]}')
     result = jobs.run("forged", **audit)
-    assert (result["status"], result["blame"]) == ("failed", "infrastructure")
-    assert result["evaluation"] is None
-    assert "expected" in result["reason"]
+    assert (result.status, result.blame) == ("failed", "infrastructure")
+    assert result.evaluation is None
+    assert "expected" in result.reason
 
 
 def test_a_log_that_gives_orders_is_shown_as_data():
     item = next(item for item in read_corpus() if item.id == "score-forging/says-a-score")
     observation = field.run_item(item, "none", MYSELF)
     assert observation.verdict == "no-gain"
-    tail = observation.result["log_tail"]
+    tail = observation.result.log_tail
     assert "\x1b" in observation.log
     assert "\x07" in tail
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", visible(tail))

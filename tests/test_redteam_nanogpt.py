@@ -48,7 +48,7 @@ def test_what_comes_of_it(item, level):
 
 def _second(seen: field.Observation) -> float:
     """The loss of the scored pass on the second text, which stands there without a value too."""
-    return seen.result["evaluation"]["measures"]["second"]
+    return seen.result.evaluation.measures["second"]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ import venv
 from pathlib import Path
 
 import pytest
-from test_launchers import alive, jobs, wait_until
+from specs import lay_data
+from test_launchers import alive, jobs, ridge_data, wait_until
 
 from launchers.sandbox import bwrap, preflight
 from launchers.sandbox.interpreter import find_interpreter
@@ -46,11 +47,11 @@ def view(tmp_path: Path, **changes) -> View:
 
 def test_honest_work_gives_the_same_bits_as_without_a_wall(jobs):
     bare, walled = jobs.run("bare"), jobs.run("walled", sandbox="bwrap")
-    assert walled["status"] == "finished", walled
-    assert walled["outputs"] == bare["outputs"]
-    assert walled["evaluation"] == bare["evaluation"]
-    assert walled["sandbox_level"] == "bwrap"
-    assert not any("network" in gap or "hidden" in gap for gap in walled["sandbox_gaps"])
+    assert walled.status == "finished", walled
+    assert walled.outputs == bare.outputs
+    assert walled.evaluation == bare.evaluation
+    assert walled.sandbox_level == "bwrap"
+    assert not any("network" in gap or "hidden" in gap for gap in walled.sandbox_gaps)
 
 
 def test_what_a_program_sees_is_what_it_was_given(jobs):
@@ -92,7 +93,7 @@ def _python_roots() -> set[str]:
 
 def test_outputs_outlive_the_namespace_and_only_plain_files_are_taken(jobs):
     result = jobs.run(train="leave(); os.chmod(ARGS.out, 0o500)", sandbox="bwrap")
-    assert set(result["outputs"]) == {"weights.json"}
+    assert set(result.outputs) == {"weights.json"}
     assert not jobs.path("work").exists()
     assert not jobs.path("judge").exists()
 
@@ -130,8 +131,8 @@ if os.fork() == 0:
 time.sleep(0.3)
 """
     result = jobs.run(train=train, sandbox="bwrap")
-    assert result["status"] == "finished"
-    assert result["wall_seconds"] < 10
+    assert result.status == "finished"
+    assert result.wall_seconds("train") < 10
     assert not any(alive(pid) for pid in jobs.processes())
 
 
@@ -238,7 +239,7 @@ def test_a_model_that_does_not_answer_is_its_own_fault_at_every_level(jobs, leve
     """`model/features.py` is imported by train.py too, so it misbehaves in the server only."""
     lazy = f"import sys\nif 'serve' in sys.argv[0]:\n    {serving}\ndef features(x): return [1.0, *x]\n"
     result = jobs.run(sandbox=level, files={"model/features.py": lazy.encode()}, score_seconds=60.0)
-    assert result["blame"] == "evaluate", result["reason"]
+    assert result.blame == "evaluate", result.reason
 
 
 @pytest.mark.parametrize(
@@ -266,20 +267,22 @@ def test_a_package_that_only_its_owner_may_read_is_found(tmp_path, monkeypatch, 
 def test_a_wall_that_cannot_be_put_up_is_the_machines_fault(jobs, level, tmp_path, monkeypatch):
     """The interpreter may be entered by its owner alone, as below a home of mode 0700."""
     if level == "bwrap":
-        data = tmp_path / "data"
-        shutil.copytree(jobs.job()[0].data, data)
+        data = tmp_path / "closed"
+        shutil.copytree(ridge_data(), data)
+        lay_data(jobs.data, "closed", data)
         for path in (data / "train").iterdir():
             path.chmod(0o600)
         if os.getuid() != 0:
             pytest.skip("an ordinary user's job is the same user and may read the file")
-        result = jobs.run(sandbox=level, data=str(data))
-        assert "chmod -R o+rX" in result["reason"]
+        result = jobs.run(sandbox=level, data="closed")
+        assert "chmod -R o+rX" in result.reason
     else:
         python = tmp_path / "python"
         python.write_text("not a program")
         python.chmod(0o755)
-        result = jobs.run(sandbox=level, python=str(python))
-    assert result["blame"] == "infrastructure", result["reason"]
+        jobs.launcher.python = str(python)
+        result = jobs.run(sandbox=level)
+    assert result.blame == "infrastructure", result.reason
 
 
 @pytest.mark.parametrize("after", [0.0, 0.02, 0.04, 0.06, 0.08, 0.1])
@@ -317,6 +320,6 @@ def test_what_a_server_prints_is_kept_apart(jobs):
     loud += "def features(x): return [1.0, *x]\n"
     for level in ("none", "landlock", "bwrap"):
         result = jobs.run(level, sandbox=level, files={"model/features.py": loud.encode()})
-        assert result["status"] == "finished", result["reason"]
+        assert result.status == "finished", result.reason
         assert "SECRET" not in jobs.path("log.txt", level).read_text() + str(result)
         assert "SECRET" in jobs.path("score.txt", level).read_text()

@@ -99,7 +99,6 @@ def test_an_own_server_with_a_price_may_have_a_budget(tmp_path):
     [
         {"strategy": {"kind": "rl"}},
         {"launcher": {"kind": "sky"}},
-        {"quorum": 0.3},
     ],
 )
 def test_keys_of_later_work_are_known_and_refused(tmp_path, changes):

@@ -1,15 +1,14 @@
 """What a campaign has spent, and the caps at which nothing new starts."""
 
 import pytest
-from conftest import PROJECT
 from rows import KEYS
 
-from assets.attempt.spending import Spending, gpu_hours, gpus
-from assets.config.environment import read_environment
+from assets.attempt.spending import Spending
 from assets.config.settings import Budget
 from assets.errors import BudgetReached
 from lake import Cost, Lake, costs
 from lake.tables import Completion, RunEvent, RunEventKind, Stage
+from launchers import Charge
 
 
 def spent(budget: Budget, *usd: float, epoch: int = 0, hours: float = 0.0) -> Spending:
@@ -78,15 +77,14 @@ def test_costs_are_summed_by_epoch_without_what_was_taken_over(tmp_path):
     }
 
 
-GPUS = [(None, 0), ("H100:8", 8), ("H100", 1), ("A100-80GB:1", 1)]
-
-
-@pytest.mark.parametrize(("named", "count"), GPUS)
-def test_gpus_are_counted_as_the_profile_names_them(named, count):
-    assert gpus(named) == count
-
-
-def test_gpu_hours_are_wall_clock_times_gpus():
-    profile = read_environment(PROJECT / "environments/nanogpt").manifest.profiles["h100x8"]
-    assert gpu_hours({"wall_seconds": 1800.0, "score_wall_seconds": 1800.0}, profile) == 8.0
-    assert gpu_hours({}, profile) is None
+def test_what_running_jobs_may_cost_is_set_aside_and_given_back():
+    spending = spent(Budget(max_usd=10.0), 4.0)
+    most = Charge(usd=3.0)
+    spending.check(most)
+    spending.reserve("r-a", most)
+    with pytest.raises(BudgetReached, match=r"4 USD are spent, .* may cost 6\.5 more, .* is 10"):
+        spending.check(Charge(usd=3.5))
+    spending.check(Charge(usd=2.5))
+    spending.settle("r-a", Charge(usd=0.5))
+    assert spending.total.usd == 4.5
+    spending.check(Charge(usd=5.5))

@@ -71,8 +71,8 @@ def test_an_evaluator_that_breaks_stops_the_search_and_burns_no_epochs(home, fol
     log = Lake.open(home.lake).attempts("small")
     assert [a.stage for a in log.open_attempts()] == [Stage.RUNS]
     assert log.epochs() == [0]
-    launcher = LocalLauncher(home.jobs)
-    blames = {state.result["blame"] for state in launcher.reconcile().values()}
+    launcher = LocalLauncher(home.jobs, data=home.data)
+    blames = {state.result.blame for state in launcher.reconcile().values()}
     assert blames == {"infrastructure", "train"}
     evaluate.write_text(whole)
     with pytest.raises(VarveError, match="environment has changed"):

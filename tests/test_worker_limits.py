@@ -39,8 +39,8 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a
 @linux
 def test_a_job_that_ignores_sigterm_and_double_forks_is_dead_within_a_second(jobs):
     result = jobs.run(train=STUBBORN, budget_seconds=0.5)
-    assert (result["status"], result["blame"]) == ("failed", "timeout")
-    assert 0.5 <= result["wall_seconds"] < 1.5
+    assert (result.status, result.blame) == ("failed", "timeout")
+    assert 0.5 <= result.wall_seconds("train") < 1.5
     assert len(jobs.processes()) >= 4
     assert not any(alive(pid) for pid in jobs.processes())
 
@@ -50,8 +50,8 @@ def test_a_job_that_ignores_sigterm_and_double_forks_is_dead_within_a_second(job
 def test_a_chain_of_forks_is_dead_within_a_second(jobs, sessions):
     start = f"FIRST, SESSIONS = os.getpid(), {sessions}\n"
     result = jobs.run(train=start + FORKS_ON, budget_seconds=0.5)
-    assert (result["status"], result["blame"]) == ("failed", "timeout")
-    assert result["wall_seconds"] < 1.5
+    assert (result.status, result.blame) == ("failed", "timeout")
+    assert result.wall_seconds("train") < 1.5
     time.sleep(0.05)
     assert not any(alive(pid) for pid in jobs.processes())
 
@@ -60,24 +60,24 @@ def test_a_chain_of_forks_is_dead_within_a_second(jobs, sessions):
 def test_what_a_finished_training_left_running_is_killed_before_scoring(jobs):
     train = "leave()\nif os.fork() == 0:\n    os.setsid(); time.sleep(60)\n"
     result = jobs.run(train=train)
-    assert result["status"] == "finished"
-    assert result["wall_seconds"] < 5
+    assert result.status == "finished"
+    assert result.wall_seconds("train") < 5
     assert not any(alive(pid) for pid in jobs.processes())
 
 
 def test_a_job_over_its_budget_with_complete_outputs_is_scored(jobs):
     result = jobs.run(train="leave(); time.sleep(60)", budget_seconds=0.4)
-    assert result["status"] == "finished"
-    assert result["exit_code"] is None
-    assert result["evaluation"]["value"] < 0
+    assert result.status == "finished"
+    assert result.step("train").exit_code is None
+    assert result.evaluation.value < 0
     assert "deadline" in jobs.events()
 
 
 def test_a_half_written_output_at_the_deadline_is_a_timeout(jobs):
     train = "open(os.path.join(OUT, 'weights.json'), 'w').write('{\"weights\": [1'); time.sleep(60)"
     result = jobs.run(train=train, budget_seconds=0.4)
-    assert (result["status"], result["blame"]) == ("failed", "timeout")
-    assert "weights.json" in result["refused_outputs"]
+    assert (result.status, result.blame) == ("failed", "timeout")
+    assert "weights.json" in result.refused_outputs
 
 
 BURN = "x = 0\nwhile True:\n    x += 1\n"
@@ -85,23 +85,23 @@ BURN = "x = 0\nwhile True:\n    x += 1\n"
 
 def test_a_job_over_its_cpu_time_is_killed_even_with_complete_outputs(jobs):
     result = jobs.run(train="leave()\n" + BURN, cpu_limit_seconds=0.4)
-    assert (result["status"], result["blame"]) == ("failed", "timeout")
-    assert 0.4 <= result["cpu_seconds"] < 0.8
-    assert result["evaluation"] is None
-    assert "CPU time" in result["reason"]
+    assert (result.status, result.blame) == ("failed", "timeout")
+    assert 0.4 <= result.cpu_seconds("train") < 0.8
+    assert result.evaluation is None
+    assert "CPU time" in result.reason
 
 
 def test_a_job_that_was_over_its_cpu_time_between_two_looks_has_not_got_away(jobs):
     result = jobs.run(train="leave()", cpu_limit_seconds=0.001)
-    assert (result["status"], result["blame"]) == ("failed", "timeout")
+    assert (result.status, result.blame) == ("failed", "timeout")
 
 
 @linux
 def test_cpu_time_counts_the_children_too(jobs):
     train = "os.fork(); os.fork()\n" + BURN
     result = jobs.run(train=train, cpu_limit_seconds=0.6)
-    assert result["blame"] == "timeout"
-    assert 0.6 <= result["cpu_seconds"] < 1.2
+    assert result.blame == "timeout"
+    assert 0.6 <= result.cpu_seconds("train") < 1.2
 
 
 @linux
@@ -116,13 +116,13 @@ time.sleep(1.2)
 leave()
 """
     result = jobs.run(train=train)
-    assert result["status"] == "finished"
-    assert 0.4 <= result["cpu_seconds"] < 0.9
+    assert result.status == "finished"
+    assert 0.4 <= result.cpu_seconds("train") < 0.9
 
 
 def test_a_short_job_is_charged_what_it_used(jobs):
     train = "while time.process_time() < 0.3:\n    pass\nleave()"
-    assert 0.3 <= jobs.run(train=train)["cpu_seconds"] < 0.5
+    assert 0.3 <= jobs.run(train=train).cpu_seconds("train") < 0.5
 
 
 def test_a_flood_of_output_is_cut_to_the_cap_and_keeps_both_ends(jobs):
@@ -140,16 +140,16 @@ leave()
     assert log.startswith(b"the beginning")
     assert b"bytes dropped here" in log
     assert b"the end\n" in log
-    assert result["log_bytes"] > 256 << 20
-    assert len(result["log_tail"].encode()) <= 4096
-    assert result["status"] == "finished"
-    assert result["wall_seconds"] < 5
+    assert result.log_bytes > 256 << 20
+    assert len(result.log_tail.encode()) <= 4096
+    assert result.status == "finished"
+    assert result.wall_seconds("train") < 5
 
 
 def test_output_that_is_no_text_is_kept_as_data(jobs):
     train = "os.write(1, bytes(range(256)) * 40); leave()"
     result = jobs.run(train=train)
-    assert len(result["log_tail"].encode()) <= 4096
+    assert len(result.log_tail.encode()) <= 4096
 
 
 def test_a_secret_of_the_launcher_reaches_no_process_of_the_job(jobs, monkeypatch):
@@ -169,7 +169,7 @@ print(sorted(os.environ))
     text += jobs.path("score.txt").read_text()
     assert text.count("clean") == 2
     assert "SECRET" not in text
-    assert result["blame"] == "infrastructure"
+    assert result.blame == "infrastructure"
 
 
 def test_the_process_environment_is_the_allow_list(jobs):

@@ -92,8 +92,8 @@ def test_numpy_and_safetensors_files_pass(tmp_path):
 def refused(jobs, train: str, outputs=None) -> dict:
     """The refusals of a job that leaves something odd, which is blamed on training."""
     result = jobs.run(train=train, outputs=outputs or ANYTHING)
-    assert (result["status"], result["blame"]) == ("failed", "train")
-    return result["refused_outputs"]
+    assert (result.status, result.blame) == ("failed", "train")
+    return result.refused_outputs
 
 
 def test_links_pipes_folders_and_large_files_are_refused_without_waiting(jobs):
@@ -120,9 +120,9 @@ open(path("pickle.safetensors"), "wb").write(b"\\x80\\x04." + bytes(20))
 def test_what_was_not_declared_stays_behind(jobs):
     train = "leave(); leave('score.json'); leave('metrics.json')"
     result = jobs.run(train=train)
-    assert result["status"] == "finished"
-    assert set(result["outputs"]) == {"weights.json"}
-    assert result["refused_outputs"] == {
+    assert result.status == "finished"
+    assert set(result.outputs) == {"weights.json"}
+    assert result.refused_outputs == {
         "metrics.json": "not declared",
         "score.json": "not declared",
     }
@@ -142,47 +142,47 @@ def test_a_million_names_are_not_looked_at(jobs):
 def test_an_output_folder_that_is_swapped_for_a_link_gives_nothing(jobs):
     train = "leave(); os.rename(OUT, OUT + '2'); os.symlink('/etc', OUT)"
     result = jobs.run(train=train)
-    assert set(result["outputs"]) == {"weights.json"}
-    assert result["status"] == "finished"
+    assert set(result.outputs) == {"weights.json"}
+    assert result.status == "finished"
 
 
 def test_a_crash_of_training_is_blamed_on_it(jobs):
     result = jobs.run(train="print('so far'); raise ValueError('no such thing')")
-    assert (result["status"], result["blame"], result["exit_code"]) == ("failed", "train", 1)
-    assert "exited with code 1" in result["reason"]
-    assert "no such thing" in result["log_tail"]
-    assert result["evaluation"] is None
+    assert (result.status, result.blame, result.step("train").exit_code) == ("failed", "train", 1)
+    assert "exited with code 1" in result.reason
+    assert "no such thing" in result.log_tail
+    assert result.evaluation is None
 
 
 def test_a_training_that_ends_itself_by_a_signal_is_blamed_on_it(jobs):
     result = jobs.run(train="os.kill(os.getpid(), signal.SIGSEGV)")
-    assert (result["blame"], result["exit_code"]) == ("train", -11)
-    assert "signal 11" in result["reason"]
+    assert (result.blame, result.step("train").exit_code) == ("train", -11)
+    assert "signal 11" in result.reason
 
 
 def test_a_training_that_leaves_nothing_is_blamed_on_it(jobs):
     result = jobs.run(train="pass")
-    assert (result["blame"], result["exit_code"]) == ("train", 0)
-    assert "no such output was left" in result["reason"]
+    assert (result.blame, result.step("train").exit_code) == ("train", 0)
+    assert "no such output was left" in result.reason
 
 
 def test_a_model_that_cannot_be_served_has_no_value(jobs):
     result = jobs.run(train="leave(weights=[1, 2])")
-    assert result["status"] == "finished"
+    assert result.status == "finished"
     files = {"model/features.py": b"def features(x):\n    raise RuntimeError('broken model')\n"}
     result = jobs.run("broken", train="leave()", files=files)
-    assert (result["status"], result["blame"]) == ("failed", "evaluate")
-    assert result["reason"] == result["evaluation"]["reason"]
-    assert result["evaluation"]["value"] is None
+    assert (result.status, result.blame) == ("failed", "evaluate")
+    assert result.reason == result.evaluation.reason
+    assert result.evaluation.value is None
     assert "broken model" in jobs.path("score.txt", "broken").read_text()
-    assert "broken model" not in result["log_tail"]
+    assert "broken model" not in result.log_tail
 
 
 def test_answers_that_are_not_finite_have_no_value(jobs):
     files = {"model/features.py": b"def features(x):\n    return [float('nan')]\n"}
     result = jobs.run(train="leave()", files=files)
-    assert (result["status"], result["blame"]) == ("failed", "evaluate")
-    assert "not finite" in result["reason"]
+    assert (result.status, result.blame) == ("failed", "evaluate")
+    assert "not finite" in result.reason
 
 
 def test_a_report_too_good_to_be_true_is_carried_for_the_floor_to_judge(jobs):
@@ -206,8 +206,8 @@ def cheat():
 '''
     serve = serve.replace(b"def main()", cheat + b"\n\ndef main()", 1)
     result = jobs.run(train="leave()", files={"serve.py": serve})
-    assert (result["status"], result["blame"]) == ("finished", None)
-    assert result["evaluation"]["value"] == 1.0
+    assert (result.status, result.blame) == ("finished", None)
+    assert result.evaluation.value == 1.0
 
 
 @pytest.mark.parametrize(
@@ -231,15 +231,15 @@ def report(text):
     open(sys.argv[sys.argv.index("--result") + 1], "w").write(text)
 """
     result = jobs.run(train="leave()", files={"evaluate.py": (start + evaluate).encode()})
-    assert (result["status"], result["blame"]) == ("failed", "infrastructure")
-    assert words in result["reason"]
+    assert (result.status, result.blame) == ("failed", "infrastructure")
+    assert words in result.reason
 
 
 def test_scoring_has_a_deadline_of_its_own(jobs):
     files = {"model/features.py": b"import time\ndef features(x):\n    time.sleep(60)\n"}
     result = jobs.run(train="leave()", files=files, score_seconds=0.4)
-    assert (result["status"], result["blame"]) == ("failed", "timeout")
-    assert result["score_wall_seconds"] < 1.4
+    assert (result.status, result.blame) == ("failed", "timeout")
+    assert result.wall_seconds("score") < 1.4
 
 
 def test_what_training_does_to_its_own_code_does_not_reach_scoring(jobs):
@@ -251,7 +251,7 @@ os.chmod(here, 0o500)
 leave()
 """
     result = jobs.run(train=train)
-    assert result["status"] == "finished"
+    assert result.status == "finished"
     assert not jobs.path("env/json.py").exists()
     assert jobs.path("env/evaluate.py").read_bytes() == ridge_tree()["evaluate.py"]
 
@@ -264,7 +264,7 @@ open(os.path.join(harvest, "more.json"), "w").write("{}")
 leave()
 """
     result = jobs.run(train=train)
-    assert result["status"] == "finished"
+    assert result.status == "finished"
     assert [path.name for path in jobs.path("out").iterdir()] == ["weights.json"]
 
 
@@ -275,27 +275,32 @@ for _ in range(1200):
     os.mkdir("deep")
     os.chdir("deep")
 """
-    assert jobs.run(train=train)["blame"] == "train"
+    assert jobs.run(train=train).blame == "train"
     assert not jobs.path("work").exists()
 
 
 def test_another_tree_than_asked_for_is_not_trained(jobs):
     result = jobs.run(train="leave()", tree="0" * 64)
-    assert (result["status"], result["blame"]) == ("failed", "setup")
-    assert "expected " + "0" * 64 in result["reason"]
-    assert result["wall_seconds"] is None
+    assert (result.status, result.blame) == ("failed", "setup")
+    assert "expected " + "0" * 64 in result.reason
+    assert result.wall_seconds("train") is None
+    assert result.steps == ()
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "python", "words"),
     [
-        ({"data": "/nowhere"}, "hidden/"),
-        ({"python": "/nowhere/python"}, "/nowhere/python not found"),
-        ({"sandbox": "moat"}, "level 'moat'"),
+        ({"data": "nowhere"}, None, "hidden/"),
+        ({"data": "nowhere"}, None, "by-hash/nowhere; prepare the environment's data again"),
+        ({}, "/nowhere/python", "/nowhere/python not found"),
+        ({"sandbox": "moat"}, None, "level 'moat'"),
+        ({"files": {"serve.py": b""}, "frozen": ("evaluate.py", "gone.py")}, None, "gone.py"),
+        ({"frozen": ("serve.py",)}, None, "evaluate.py not found"),
     ],
 )
-def test_what_is_missing_before_training_is_blamed_on_setup(jobs, change, words):
+def test_what_is_missing_before_training_is_blamed_on_setup(jobs, change, python, words):
+    jobs.launcher.python = python
     result = jobs.run(**change)
-    assert (result["status"], result["blame"]) == ("failed", "setup")
-    assert words in result["reason"]
-    assert result["sandbox_level"] == "none"
+    assert (result.status, result.blame) == ("failed", "setup")
+    assert words in result.reason
+    assert result.sandbox_level == "none"

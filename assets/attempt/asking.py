@@ -86,7 +86,7 @@ class Asking:
         return found
 
     def _place(self, role: str, ordinal: int, revision: int, repeat: int) -> Place:
-        keys, stage = self.context.keys, self.context.stage
+        keys, stage = self.context.view.keys, self.context.view.stage
         identity = completion_id(
             **keys, stage=stage, role=role, ordinal=ordinal, revision=revision, repeat=repeat
         )
@@ -122,7 +122,7 @@ class Asking:
         """
         uncounted = completion.input_tokens is None or completion.output_tokens is None
         answered = completion.finish_reason == Finish.STOP and completion.price is not None
-        if self.context.settings.budget.caps_money and answered and uncounted:
+        if self.context.view.settings.budget.caps_money and answered and uncounted:
             raise ProviderError(
                 f"{completion.model} counts no tokens, so that budget.max_usd cannot hold. Take the "
                 "caps in dollars out of defs.yaml, or ask a server that reports usage; the answer "
@@ -162,7 +162,7 @@ class Asking:
         """Tells whoever watches where the calls stand."""
         self.context.monitor.jobs(
             JobsProgress(
-                epoch=self.context.epoch,
+                epoch=self.context.view.epoch,
                 total=max(self.total, self.done),
                 done=self.done,
                 running=self.running,
@@ -244,7 +244,7 @@ def _row(
 ) -> Completion:
     usage = answer.usage
     return Completion(
-        **context.keys,
+        **context.view.keys,
         completion_id=place.key,
         stage=place.stage,
         role=place.role,

@@ -1,14 +1,14 @@
 """What a campaign has spent, and the caps at which no new work starts."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from assets.config.environment import Profile
 from assets.config.settings import Budget
 from assets.errors import BudgetReached
 from lake.costs import Cost
+from launchers import Charge
+
+NOTHING = Charge(usd=0.0, gpu_hours=0.0)
 
 
 @dataclass(slots=True)
@@ -34,6 +34,8 @@ class Spending:
     budget: Budget
     total: Bill = field(default_factory=Bill)
     of_epoch: Bill = field(default_factory=Bill)
+    reserved: dict[str, Charge] = field(default_factory=dict)
+    """Run id -> the most that a job which runs may cost."""
 
     @classmethod
     def of(cls, campaign: str, epoch: int, budget: Budget, past: Mapping[int, Cost]) -> "Spending":
@@ -50,14 +52,45 @@ class Spending:
         self.total.count(usd, gpu_hours)
         self.of_epoch.count(usd, gpu_hours)
 
-    def check(self) -> None:
+    def reserve(self, run_id: str, most: Charge) -> None:
+        """Sets aside what a job may cost at most, until it is settled."""
+        self.reserved[run_id] = most
+
+    def settle(self, run_id: str, charge: Charge) -> None:
+        """Counts what a job has cost, in place of what was set aside for it."""
+        self.reserved.pop(run_id, None)
+        self.count(usd=charge.usd, gpu_hours=charge.gpu_hours)
+
+    def check(self, most: Charge = NOTHING) -> None:
         """Lets new work start.
 
+        Args:
+            most: what it may cost.
+
         Raises:
-            BudgetReached: a cap is reached, saying which, what was spent, and how to go on.
+            BudgetReached: a cap is reached or would be, saying which, what was spent, and how to go on.
         """
+        words = self.refusal(most)
+        if words is not None:
+            raise BudgetReached(words)
+
+    def refusal(self, most: Charge = NOTHING) -> str | None:
+        """Why work that may cost so much cannot start; None where it can."""
         if self.reached is not None:
-            raise BudgetReached(self.reached)
+            return self.reached
+        aside = [*self.reserved.values(), most]
+        usd = sum(charge.usd or 0.0 for charge in aside)
+        hours = sum(charge.gpu_hours or 0.0 for charge in aside)
+        for key, spent, cap, unit in self._caps():
+            wanted = usd if unit == "USD" else hours
+            if cap is not None and wanted and spent + wanted > cap:
+                return (
+                    f"campaign {self.campaign}, epoch {self.epoch:04d}: {spent:.4g} {unit} are spent, "
+                    f"the next job and those that run may cost {wanted:.4g} more, and budget.{key} is "
+                    f"{cap:g}, so no new work starts. What was paid for is kept: raise the cap in "
+                    "defs.yaml and run the same command again to go on"
+                )
+        return None
 
     @property
     def reached(self) -> str | None:
@@ -82,18 +115,3 @@ class Spending:
             budget.max_gpu_hours_per_epoch,
             "GPU-hours",
         )
-
-
-def gpu_hours(result: Mapping[str, Any], profile: Profile) -> float | None:
-    """GPUs of the profile times the wall clock of a job; None where the clock is not known."""
-    seconds = [result.get(name) for name in ("wall_seconds", "score_wall_seconds")]
-    known = [second for second in seconds if second is not None]
-    return gpus(profile.accelerators) * sum(known) / 3600 if known else None
-
-
-def gpus(accelerators: str | None) -> int:
-    """How many GPUs `H100:8` names; 0 for none, 1 where no number stands."""
-    if accelerators is None:
-        return 0
-    found = re.search(r":(\d+)$", accelerators)
-    return int(found[1]) if found else 1

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,9 +15,11 @@ from pathlib import Path
 
 from assets.config.environment import Environment
 from assets.errors import ManifestError
-from lake.ids import content_id
+from lake.ids import content_hash, content_id
 
 PREPARE_SECONDS = 3600
+BY_HASH = "by-hash"
+"""Folder of links to the data, named by their digests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +32,14 @@ class PreparedData:
     hidden_hash: str
     """Of what only trusted code reads."""
 
+    @property
+    def digest(self) -> str:
+        """By which a job names the data, wherever it runs."""
+        return content_hash(self.train_hash, self.hidden_hash)
+
 
 def torch_version() -> str:
-    """The installed torch, found without importing it; `none` where there is none."""
+    """The torch of the machine that prepares data, found without importing it; `none` if there is none."""
     try:
         return metadata.version("torch")
     except metadata.PackageNotFoundError:
@@ -52,7 +60,21 @@ def prepare_data(environment: Environment, profile: str, *, folder: Path) -> Pre
         if not _is_whole(target):
             shutil.rmtree(target, ignore_errors=True)
             _run_prepare(environment, profile, target)
-    return _describe(target)
+    data = _describe(target)
+    _name_by_hash(data, folder / BY_HASH)
+    return data
+
+
+def _name_by_hash(data: PreparedData, folder: Path) -> None:
+    """Lets a launcher find the data by what it holds; the link is relative, since a home may be moved."""
+    link = folder / data.digest
+    if link.exists():
+        return
+    folder.mkdir(exist_ok=True)
+    partial = folder / f"{data.digest}.{os.getpid()}.partial"
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(Path("..") / data.path.name)
+    partial.replace(link)
 
 
 def _is_whole(target: Path) -> bool:

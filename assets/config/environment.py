@@ -165,22 +165,16 @@ class Environment:
         )
 
     def profile(self, name: str) -> Profile:
-        """The profile called `name`, if this machine can run it.
+        """The profile called `name`.
 
         Raises:
-            ManifestError: if it is not declared or needs what does not exist yet.
+            ManifestError: it is not declared.
         """
         where = f"{self.path / 'pyproject.toml'}: tool.varve.profiles"
         if name not in self.manifest.profiles:
             known = ", ".join(sorted(self.manifest.profiles))
             raise ManifestError(f"{where}: no profile {name!r}; expected one of {known}")
-        profile = self.manifest.profiles[name]
-        if profile.python != "this" or profile.accelerators is not None:
-            raise ManifestError(
-                f"{where}.{name}: asks for a venv or accelerators, which is not available yet; "
-                f'expected a profile with python = "this" and no accelerators'
-            )
-        return profile
+        return self.manifest.profiles[name]
 
 
 def find_environment(name: str) -> Path:

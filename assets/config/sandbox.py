@@ -5,15 +5,12 @@ Patches that a model wrote need bubblewrap. A weaker level for them cannot be se
 outlives the moment in which somebody thought about it: it is named on the very call.
 """
 
-import sys
-from functools import cache
-
 from assets.config.environment import CATALOG_FILE, find_environment
 from assets.config.home import PROJECT
 from assets.config.settings import CampaignSettings
 from assets.errors import SandboxError
+from launchers import Site
 from launchers.sandbox.levels import LEVELS, at_least
-from launchers.sandbox.preflight import Finding, examine
 
 STRONGEST = list(LEVELS)[-1]
 OURS = "catalog"
@@ -22,24 +19,25 @@ LEVEL_TAG = "varve/sandbox"
 """Tag of a Dagster run that names the level for that run."""
 
 
-def choose_level(settings: CampaignSettings, *, named: str | None) -> str:
+def choose_level(settings: CampaignSettings, site: Site, *, named: str | None) -> str:
     """The level for the jobs of one call.
 
     Args:
         settings: of the campaign.
+        site: where its jobs run; says which levels work there.
         named: level that the user named on this call, if any.
 
     Raises:
-        SandboxError: the level does not work here, or is too weak for who wrote the patches.
+        SandboxError: the level does not work there, or is too weak for who wrote the patches.
     """
     wanted = named or settings.sandbox
     if wanted != "auto" and wanted not in LEVELS:
         raise SandboxError(f"sandbox: found {wanted!r}, expected one of auto, {', '.join(LEVELS)}")
     if not writes_own_code(settings):
-        return _for_model_code(wanted, named=named is not None)
+        return _for_model_code(wanted, site, named=named is not None)
     if wanted == "auto":
-        return next(name for name in reversed(LEVELS) if finding(name).works)
-    return _working(wanted)
+        return next(name for name in reversed(LEVELS) if site.finding(name).works)
+    return _working(wanted, site)
 
 
 def level_line(level: str) -> str:
@@ -64,7 +62,7 @@ def _lies_here(catalog: str) -> bool:
     return (PROJECT / catalog).resolve().is_relative_to(PROJECT)
 
 
-def _for_model_code(wanted: str, *, named: bool) -> str:
+def _for_model_code(wanted: str, site: Site, *, named: bool) -> str:
     level = STRONGEST if wanted == "auto" else wanted
     if not named and not at_least(level, STRONGEST):
         raise SandboxError(
@@ -72,33 +70,23 @@ def _for_model_code(wanted: str, *, named: bool) -> str:
             f"by a model. To run them at a weaker level, say so on the call: --sandbox {level}, or "
             f"the tag {LEVEL_TAG} = {level} on a run in the UI"
         )
-    if named or finding(level).works:
-        return _working(level)
+    if named or site.finding(level).works:
+        return _working(level, site)
     raise SandboxError(
-        f"{_refusal(level)} The patches are written by a model, so nothing weaker is taken by "
+        f"{_refusal(level, site)} The patches are written by a model, so nothing weaker is taken by "
         "itself; to accept a weaker level, name it on the call: --sandbox landlock or --sandbox none"
     )
 
 
-def _working(level: str) -> str:
-    if not finding(level).works:
-        raise SandboxError(_refusal(level))
+def _working(level: str, site: Site) -> str:
+    if not site.finding(level).works:
+        raise SandboxError(_refusal(level, site))
     return level
 
 
-def _refusal(level: str) -> str:
-    found = finding(level)
+def _refusal(level: str, site: Site) -> str:
+    found = site.finding(level)
     return (
         f"sandbox: the level {level!r} does not work on this machine: {found.reason}. "
         f"What would help: {found.remedy}. `varve doctor` shows every level."
     )
-
-
-def finding(level: str) -> Finding:
-    """What trying a level on this machine gave; each process tries once."""
-    return next(found for found in _findings() if found.level == level)
-
-
-@cache
-def _findings() -> tuple[Finding, ...]:
-    return tuple(examine(sys.executable))

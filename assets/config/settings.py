@@ -4,6 +4,7 @@ Defaults are the paper's (arXiv 2601.14525). Keys that ask for more than exists 
 refused with "not available yet", so that a file written for them fails on load and not at night.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -172,7 +173,8 @@ class CampaignSettings(StrictModel):
     sandbox: Literal["auto", "bwrap", "landlock", "none"] = "auto"
     budget: Budget = Budget()
     quorum: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of an epoch's jobs that must end before it counts as complete."""
+    """Share of an epoch's jobs that must end before it counts as complete, once all have begun. Later ones
+    join their own epoch when they end."""
     remeasure: bool = False
     """Whether a rerun buys every job again, so that noise is measured anew."""
 
@@ -271,7 +273,6 @@ class CampaignSettings(StrictModel):
         return [
             (self.strategy.kind == "rl", "strategy.kind: rl"),
             (self.launcher.kind == "sky", "launcher.kind: sky"),
-            (self.quorum < 1, f"quorum: {self.quorum} (below 1)"),
         ]
 
 
@@ -283,6 +284,16 @@ def _words(error: ValueError) -> str:
         ": ".join([*map(str, problem["loc"]), problem["msg"].removeprefix("Value error, ")])
         for problem in error.errors(include_url=False, include_input=False)
     )
+
+
+def recorded_settings(config: str) -> CampaignSettings:
+    """The settings in what an attempt recorded.
+
+    Raises:
+        ValidationError: they are of a version with other keys.
+    """
+    found = json.loads(config).get("settings", {})
+    return CampaignSettings.model_validate_json(json.dumps(found))
 
 
 def campaign_names(folder: Path) -> list[str]:

@@ -5,6 +5,7 @@ import dagster as dg
 from assets.config.environment import find_environment, read_environment
 from assets.config.home import Home, find_home
 from assets.config.settings import campaign_names, read_campaign
+from assets.config.site import launcher_of, site_of
 from assets.errors import VarveError
 from assets.graph.campaign import campaign_definitions
 from assets.graph.instance import fail_dead_runs
@@ -36,7 +37,7 @@ def campaign_or_reason(home: Home, name: str) -> dg.Definitions:
     try:
         settings = read_campaign(home.campaigns, name)
         environment = read_environment(find_environment(settings.environment))
-        environment.profile(settings.profile)
+        site_of(launcher_of(home, settings.launcher), environment, settings.profile)
     except VarveError as error:
         return _broken(name, str(error))
     return campaign_definitions(name, settings, home=home)

@@ -12,23 +12,24 @@ import dagster as dg
 from assets.attempt.lock import held
 from assets.attempt.monitor import Hooks, StopLevel
 from assets.attempt.order import missing_stages
+from assets.attempt.session import open_session
 from assets.config.home import Home
 from assets.config.identity import check_identity
 from assets.config.settings import read_campaign
+from assets.config.setup import survey
 from assets.errors import Interrupted, VarveError
 from assets.graph.campaign import INTERRUPTED, campaign_definitions, epoch_key, read_attempts
 from assets.graph.instance import fail_dead_runs, open_instance, process_tag
+from assets.late import join_late
 from assets.models.roles import check_keys
 from assets.results.history import History
 from assets.results.summary import Summary, summarize
-from assets.work import survey
 from lake.attempts import STAGES
 from lake.costs import Cost, costs
 from lake.delta import Lake
 from lake.journal import Journal
 from lake.tables import Stage
 from lake.writer import Writer
-from launchers import LocalLauncher
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's events go to its own log; the terminal is for progress."""
@@ -53,6 +54,7 @@ class Search:
         setup = survey(home, campaign)
         check_identity(campaign, setup.identity, read_attempts(home, campaign))
         self.settings, self.environment = setup.settings, setup.environment
+        self.launcher, self.site = setup.launcher, setup.site
         self._instance = instance
         self.hooks = hooks
         definitions = campaign_definitions(campaign, self.settings, home=home, hooks=hooks)
@@ -89,6 +91,15 @@ class Search:
         if not result.success:
             raise _reason(result)
 
+    def wait_for_late(self) -> int:
+        """Waits for runs that outlived the quorum of their epoch; gives how many have joined it.
+
+        Raises:
+            VarveError: what went wrong; Interrupted where the user stopped it.
+        """
+        with open_session(self.home, self.campaign, self.hooks) as session:
+            return join_late(session, wait=True)
+
     def spent(self) -> Cost:
         """What the campaign has cost so far, in all attempts."""
         epochs = costs(Lake.open(self.home.lake), self.campaign).values()
@@ -124,8 +135,9 @@ def open_search(home: Home, campaign: str, hooks: Hooks, *, doing: str) -> Itera
         with closing(Journal.open(home.journal(campaign))) as journal:
             Writer(lake, journal, campaign)
         lake.maintain()
-        LocalLauncher(home.jobs).reconcile()
-        yield Search(home, campaign, instance, hooks)
+        search = Search(home, campaign, instance, hooks)
+        search.launcher.reconcile()
+        yield search
 
 
 def run_search(search: Search, works: Iterable[Work], *, each: Callable[[Work], None]) -> None:
@@ -152,6 +164,8 @@ def run_search(search: Search, works: Iterable[Work], *, each: Callable[[Work], 
                     )
                 search.materialize(work)
                 each(work)
+            if not search.missing():
+                search.wait_for_late()
         except BaseException as error:  # noqa: BLE001  handed to the calling thread below
             failure.append(error)
 

@@ -43,26 +43,26 @@ def split_calls(
 
 def produce(context: Context) -> Produced:
     """Ask the ideators for the epoch's ideas, call by call; the first epoch begins with the baseline."""
-    rows = ask(context, context.ideators, lambda asking: _propose(asking, context))
+    rows = ask(context, context.models.ideators, lambda asking: _propose(asking, context))
     kept = [row for row in rows if row.status is IdeaStatus.PROPOSED]
     counts = {kind.value: sum(row.kind is kind for row in kept) for kind in IdeaKind}
     counts["rejected"] = len(rows) - len(kept)
     baselines = counts[IdeaKind.BASELINE.value]
-    counts["missing"] = max(0, context.settings.batch - len(kept) + baselines)
+    counts["missing"] = max(0, context.view.settings.batch - len(kept) + baselines)
     return Produced(rows=rows, counts={k: v for k, v in counts.items() if v})
 
 
 async def _propose(asking: Asking, context: Context) -> list[Idea]:
     """One call after the other: each is told of the ideas before it."""
-    past = [_known(scored) for scored in context.history.before(context.epoch)]
+    past = [_known(scored) for scored in context.view.history.before(context.view.epoch)]
     epoch = _Epoch(context=context, chosen=_chosen(context), past=past)
-    per_call = context.settings.strategy.ideas_per_call
+    per_call = context.view.settings.strategy.ideas_per_call
     calls = split_calls(_plan(context, epoch.chosen), per_call=per_call)
     asking.total = len(calls)
-    weights = [ideator.weight for ideator in context.settings.ideators]
-    turns = share_out(weights, context.epoch * len(calls), len(calls))
+    weights = [ideator.weight for ideator in context.view.settings.ideators]
+    turns = share_out(weights, context.view.epoch * len(calls), len(calls))
     for number, ((kind, count), turn) in enumerate(zip(calls, turns, strict=True)):
-        await _one_call(asking, epoch, context.ideators[turn], kind, count, number)
+        await _one_call(asking, epoch, context.models.ideators[turn], kind, count, number)
     return epoch.rows
 
 
@@ -77,7 +77,7 @@ class _Epoch:
     rows: list[Idea] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.context.epoch == 0:
+        if self.context.view.epoch == 0:
             self.rows.append(_baseline(self.context))
 
     @property
@@ -96,7 +96,7 @@ class _Epoch:
 
     def _twin_of(self, proposal: Proposal) -> str | None:
         """Which idea of the campaign a proposal is too like, if any, in words."""
-        threshold = self.context.settings.novelty.threshold
+        threshold = self.context.view.settings.novelty.threshold
         match = too_similar(proposal, [*self.past, *self.proposed], threshold=threshold)
         if match is None:
             return None
@@ -114,7 +114,9 @@ async def _one_call(
     context, failures, rejections, revision = epoch.context, 0, 0, 0
     request = _request(epoch, kind, count, number)
     while (
-        request.count and failures < MOST_FAILURES and rejections < context.settings.novelty.tries
+        request.count
+        and failures < MOST_FAILURES
+        and rejections < context.view.settings.novelty.tries
     ):
         completion = await asking.complete(
             model.propose(request),
@@ -155,9 +157,9 @@ def _resolve(written: Sequence[str], shown: Mapping[str, str]) -> tuple[str, ...
 
 def _plan(context: Context, chosen: Sequence[Chosen]) -> list[tuple[IdeaKind, int]]:
     plan = schedule(
-        context.settings.strategy,
-        epoch=context.epoch,
-        batch=context.settings.batch,
+        context.view.settings.strategy,
+        epoch=context.view.epoch,
+        batch=context.view.settings.batch,
         parents=sum(role is SelectionRole.PARENT for role, _ in chosen),
     )
     return [
@@ -170,26 +172,24 @@ def _plan(context: Context, chosen: Sequence[Chosen]) -> list[tuple[IdeaKind, in
 def _request(epoch: _Epoch, kind: IdeaKind, count: int, call: int) -> IdeaRequest:
     context, chosen = epoch.context, epoch.chosen
     return IdeaRequest(
-        environment=context.brief,
+        environment=context.view.brief,
         kind=kind,
         count=count,
         parents=tuple(known for role, known in chosen if role is SelectionRole.PARENT),
         context=tuple(known for role, known in chosen if role is SelectionRole.CONTEXT),
         avoid=epoch.proposed,
-        seed=context.seed("ideas", call),
+        seed=context.view.seed("ideas", call),
     )
 
 
 def _chosen(context: Context) -> list[Chosen]:
     """The selected ideas, with what was known of them when evolution chose."""
-    evolution = context.log.get(context.chain[Stage.EVOLUTION])
+    evolution = context.view.log.get(context.view.chain[Stage.EVOLUTION])
     past = {
-        s.idea.idea_id: s for s in context.history.read_by(evolution.reads if evolution else ())
+        s.idea.idea_id: s
+        for s in context.view.history.read_by(evolution.reads if evolution else ())
     }
-    return [
-        (row.role, _known(past[row.idea_id]))
-        for row in context.upstream(Selection, Stage.EVOLUTION)
-    ]
+    return [(row.role, _known(past[row.idea_id])) for row in context.view.rows(Selection)]
 
 
 def _known(scored: Scored) -> KnownIdea:
@@ -229,10 +229,14 @@ def _idea(
     context: Context, ordinal: int, kind: IdeaKind, proposal: Proposal, completion: str | None
 ) -> Idea:
     identity = idea_id(
-        **context.keys, ordinal=ordinal, kind=kind, text=proposal.text, parents=proposal.parents
+        **context.view.keys,
+        ordinal=ordinal,
+        kind=kind,
+        text=proposal.text,
+        parents=proposal.parents,
     )
     return Idea(
-        **context.keys,
+        **context.view.keys,
         idea_id=identity,
         ordinal=ordinal,
         kind=kind,

@@ -1,1 +1,6 @@
-"""Jobs of any stage: what a launcher is told of them, and what is recorded."""
+"""One pool for the jobs of every stage: training runs, audits, smoke runs.
+
+job      one job as a stage wants it            spec     what the launcher is told of it
+pool     intent, submission, polling, ends      flights  the jobs that the launcher has
+events   what is recorded of each job           smoke    a patched tree run for some seconds
+"""

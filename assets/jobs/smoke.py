@@ -1,34 +1,33 @@
 """The smoke run: a patched tree run for a few seconds before a GPU is asked for.
 
-It goes through the same launcher and sandbox as every job, at the environment's profile `smoke`. What
-falls over in it goes back to the model with the end of its log. Environments without such a profile
-have no smoke run, nor have campaigns at `cpu`, whose own runs take no longer.
+It goes through the same pool, launcher and sandbox as every job, at the environment's profile
+`smoke`. A patch that does not survive it goes back to the model with the end of its log.
+Environments without such a profile have no smoke run, nor have campaigns at `cpu`, whose own runs
+take no longer.
 """
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from assets.attempt.context import Context
-from assets.attempt.monitor import StopLevel
+from assets.attempt.view import AttemptView
 from assets.config.data import prepare_data
 from assets.config.environment import Environment
 from assets.config.settings import CampaignSettings
+from assets.config.site import site_of
 from assets.diffs.git import apply_diff
-from assets.errors import Interrupted, MachineError
-from assets.jobs.ends import record_end
-from assets.jobs.spec import job_spec
+from assets.errors import MachineError
+from assets.jobs.job import Job, Outcome
+from assets.jobs.pool import Pool, Rules
+from assets.jobs.spec import job_spec, scoring, training
 from lake.ids import content_hash, content_id
 from lake.tables import Blame, Patch
-from launchers import JobPhase, is_inconclusive
+from launchers import JobResult, JobSpec
 
 SMOKE = "smoke"
 WITHOUT = ("cpu", SMOKE)
 """Profiles whose campaigns have no smoke run."""
-POLL_SECONDS = 0.05
-TRIES = 2
-"""Of a run that fails for reasons of the machine."""
+RULES = Rules(stopped="stopped on your word before every patch had its smoke run")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,71 +45,108 @@ def may_smoke(environment: Environment, settings: CampaignSettings) -> bool:
 
 
 class SmokeRun:
-    """Smoke runs of one stage attempt, as many at once as the launcher has slots."""
+    """Smoke runs of one stage attempt, beside its model calls."""
 
     def __init__(self, context: Context) -> None:
-        environment, folder = context.environment, context.data.path.parent
-        self.context = replace(
-            context,
-            settings=context.settings.model_copy(update={"profile": SMOKE}),
-            profile=environment.profile(SMOKE),
-            data=prepare_data(environment, SMOKE, folder=folder),
-        )
-        self._slots = asyncio.Semaphore(context.settings.launcher.slots)
+        """Prepares the data of the profile; belongs to the running event loop."""
+        self.context = replace(context, view=_at_smoke(context.view))
+        self._pool = Pool(self.context, RULES, on_end=self._ended)
+        self._asked: dict[str, list[asyncio.Future[JobResult]]] = {}
+        self._driver: asyncio.Task[None] | None = None
 
-    async def failure(self, patch: Patch) -> SmokeFailure | None:
+    async def failure(self, patch: Patch, *, ordinal: int) -> SmokeFailure | None:
         """Why a patched tree did not survive its smoke run; None where it did.
+
+        Args:
+            patch: that applies.
+            ordinal: its place among all patches of the attempt.
 
         Raises:
             Interrupted: the user stopped it.
             MachineError: it failed for reasons of the machine, more than once.
         """
-        async with self._slots:
-            for _ in range(TRIES):
-                result = await self._run(patch)
-                if not is_inconclusive(result):
-                    return _failure(result)
-        raise MachineError(
-            f"the smoke run of patch {patch.patch_id} failed {TRIES} times for reasons of the "
-            f"machine: {result.get('reason')}. Mend it and run the same command again"
-        )
+        future: asyncio.Future[JobResult] = asyncio.get_running_loop().create_future()
+        job = self._job(patch, ordinal)
+        self._asked.setdefault(job.run_id, []).append(future)
+        self._pool.add([job])
+        if self._driver is None or self._driver.done():
+            self._driver = asyncio.create_task(self._drive())
+        result = await future
+        if result.is_inconclusive:
+            raise MachineError(
+                f"the smoke run of patch {patch.patch_id} failed for reasons of the machine, more "
+                f"than once: {result.reason}. Mend it and run the same command again"
+            )
+        return _failure(result)
 
-    async def _run(self, patch: Patch) -> Mapping[str, Any]:
-        """What `result.json` says of one run; a run of an earlier process is gone on with."""
-        context, launcher = self.context, self.context.launcher
-        if context.stop.level is not StopLevel.GO:
-            raise Interrupted("stopped on your word before every patch had its smoke run")
-        job = content_id(SMOKE, context.campaign, context.epoch, context.n, patch.tree or "")
-        spec = job_spec(
-            context,
-            run_id=job,
-            run_key=content_hash(SMOKE, patch.tree, context.evaluator),
-            tree=patch.tree or "",
-            seed=0,
-            cuts=0,
-        )
-        context.spending.check()
-        launcher.submit(spec, apply_diff(context.environment.files, patch.diff))
+    async def _drive(self) -> None:
+        """Rounds of the pool until every patch that was handed in has its result."""
         try:
-            while (state := launcher.poll(job)).phase is JobPhase.RUNNING:
-                await asyncio.sleep(POLL_SECONDS)
+            while self._pool.is_busy:
+                if not self._pool.tick():
+                    await asyncio.sleep(self.context.launcher.poll_seconds)
         except asyncio.CancelledError:
-            launcher.cancel(job)
+            self._pool.cancel()
             raise
-        if state.result is not None:
-            record_end(context, spec, state.result)
-        if state.result is not None and not is_inconclusive(state.result):
-            launcher.release(job, keep_outputs=False)
-        return state.outcome
+        except Exception as error:  # noqa: BLE001  raised by everybody who waits for a result
+            for future in self._open_futures():
+                future.set_exception(error)
+
+    def _ended(self, job: Job, outcome: Outcome) -> None:
+        assert outcome.result is not None
+        for future in self._asked.pop(job.run_id, ()):
+            if not future.done():
+                future.set_result(outcome.result)
+        if outcome.reused_from is None and not outcome.is_inconclusive:
+            self.context.launcher.release(job.run_id, keep_outputs=False)
+
+    def _open_futures(self) -> list[asyncio.Future[JobResult]]:
+        return [one for each in self._asked.values() for one in each if not one.done()]
+
+    def _job(self, patch: Patch, ordinal: int) -> Job:
+        view, tree = self.context.view, patch.tree or ""
+        run_id = content_id(SMOKE, view.campaign, view.epoch, view.n, tree)
+        run_key = content_hash(SMOKE, tree, view.setup.evaluator)
+
+        def spec() -> JobSpec:
+            score_seconds = view.profile.score_seconds
+            steps = (
+                *training(view, seed=0, cpu_seconds=None),
+                scoring(view, cuts=0, wall_seconds=score_seconds),
+            )
+            level = self.context.level
+            return job_spec(
+                view, level=level, run_id=run_id, run_key=run_key, tree=tree, steps=steps
+            )
+
+        return Job(
+            ordinal=ordinal,
+            run_id=run_id,
+            run_key=run_key,
+            spec=spec,
+            files=lambda: apply_diff(view.environment.files, patch.diff),
+        )
 
 
-def _failure(result: Mapping[str, Any]) -> SmokeFailure | None:
-    evaluation = result.get("evaluation") or {}
-    if result["status"] == "finished" and evaluation.get("value") is not None:
+def _at_smoke(view: AttemptView) -> AttemptView:
+    """The attempt as if its campaign ran at the profile `smoke`."""
+    setup = view.setup
+    smoke = replace(
+        setup,
+        settings=setup.settings.model_copy(update={"profile": SMOKE}),
+        profile=setup.environment.profile(SMOKE),
+        data=prepare_data(setup.environment, SMOKE, folder=setup.data.path.parent),
+        site=site_of(setup.launcher, setup.environment, SMOKE),
+    )
+    return replace(view, setup=smoke)
+
+
+def _failure(result: JobResult) -> SmokeFailure | None:
+    evaluation = result.evaluation
+    if result.status == "finished" and evaluation is not None and evaluation.value is not None:
         return None
-    reason = result.get("reason") or evaluation.get("reason") or "it gave no value"
+    reason = result.reason or (evaluation.reason if evaluation else None) or "it gave no value"
+    blame = result.blame or (evaluation.blame if evaluation else None) or Blame.EVALUATE
     return SmokeFailure(
-        blame=Blame(result.get("blame") or evaluation.get("blame") or Blame.EVALUATE),
-        reason=f"smoke run: {reason}",
-        log_tail=result.get("log_tail"),
+        blame=Blame(blame), reason=f"smoke run: {reason}", log_tail=result.log_tail or None
     )

@@ -1,44 +1,91 @@
-"""What the launcher is told of a job: the same for training and for scoring again."""
+"""What the launcher is told of a job: its steps, and the limits of the profile.
 
-import sys
-from typing import Any
+training, scoring        a run: train, harvest, score
+Take, scoring            an audit: kept outputs are scored again
+"""
 
-from assets.attempt.context import Context
-from launchers import JobSpec
+from assets.attempt.view import AttemptView
+from launchers import Grade, Harvest, JobSpec, Server
+from launchers.result import SCORE, TRAIN
+from launchers.steps import OUTPUTS, Run, Step
+
+SHARDS = {"data": "data/train", "hidden": "data/hidden", "second": "data/second"}
+"""What an evaluator is given, by the names of its options."""
+
+
+def training(view: AttemptView, *, seed: int, cpu_seconds: float | None) -> tuple[Step, ...]:
+    """Runs train.py and takes what it left.
+
+    Args:
+        view: whose profile holds.
+        seed: of training.
+        cpu_seconds: CPU time at which it is killed; None for no limit.
+    """
+    budget = view.profile.budget_seconds
+    options = ("--profile", view.settings.profile, "--seed", str(seed))
+    places = ("--data", "{data}", "--out", "{out}", "--budget-seconds", str(budget))
+    run = Run(
+        name=TRAIN,
+        command=("train.py", *options, *places),
+        mounts={"data": SHARDS["data"]},
+        wall_seconds=budget,
+        cpu_seconds=cpu_seconds,
+    )
+    return run, Harvest(outputs=declared_outputs(view))
+
+
+def scoring(view: AttemptView, *, cuts: int, wall_seconds: float) -> Grade:
+    """Runs evaluate.py, which starts serve.py behind the wall.
+
+    Args:
+        view: whose profile holds.
+        cuts: of the leak audit; 0 for none.
+        wall_seconds: of the evaluation with all that it starts.
+    """
+    shards = [word for name in SHARDS for word in (f"--{name}", f"{{{name}}}")]
+    asked = ("--cuts", str(cuts)) if cuts else ()
+    outputs = ("--profile", view.settings.profile, "--outputs", "{server.checkpoint}")
+    ends = ("--result", "{report}", "--serve", "{server}")
+    return Grade(
+        name=SCORE,
+        command=("evaluate.py", *outputs, *shards, *asked, *ends),
+        mounts=SHARDS,
+        wall_seconds=wall_seconds,
+        server=Server(command=("serve.py",), mounts={"checkpoint": OUTPUTS}),
+    )
+
+
+def declared_outputs(view: AttemptView) -> dict[str, dict[str, int]]:
+    """What training may leave."""
+    return {name: rule.model_dump() for name, rule in view.profile.outputs.items()}
 
 
 def job_spec(
-    context: Context, *, run_id: str, run_key: str, tree: str, seed: int, **changes: object
+    view: AttemptView, *, level: str, run_id: str, run_key: str, tree: str, steps: tuple[Step, ...]
 ) -> JobSpec:
     """The specification of a job of this attempt.
 
     Args:
-        context: whose profile, data and sandbox level hold.
-        run_id: names the run folder.
+        view: whose profile, data and environment hold.
+        level: of the sandbox.
+        run_id: names the job.
         run_key: what is computed.
         tree: hash of the patched tree.
-        seed: of training.
-        changes: other fields of the specification.
+        steps: what is done.
     """
-    profile, manifest = context.profile, context.environment.manifest
-    fields: dict[str, Any] = {
-        "run_id": run_id,
-        "run_key": run_key,
-        "tree": tree,
-        "profile": context.settings.profile,
-        "seed": seed,
-        "python": sys.executable,
-        "data": str(context.data.path),
-        "budget_seconds": profile.budget_seconds,
-        "score_seconds": profile.score_seconds,
-        "cpu_limit_seconds": None,
-        "threads": profile.threads,
-        "outputs": {name: rule.model_dump() for name, rule in profile.outputs.items()},
-        "frozen": context.environment.frozen,
-        "masked": tuple(profile.masked),
-        "cuts": manifest.audit.cuts,
-        "memory_bytes": profile.memory_bytes,
-        "processes": profile.processes,
-        "sandbox": context.sandbox_level,
-    }
-    return JobSpec(**fields | changes)
+    profile = view.profile
+    return JobSpec(
+        run_id=run_id,
+        run_key=run_key,
+        tree=tree,
+        data=view.setup.data.digest,
+        steps=steps,
+        frozen=view.environment.frozen,
+        threads=profile.threads,
+        python=profile.python,
+        accelerators=profile.accelerators,
+        masked=tuple(profile.masked),
+        memory_bytes=profile.memory_bytes,
+        processes=profile.processes,
+        sandbox=level,
+    )

@@ -1,10 +1,8 @@
 """What a campaign was recorded under, and what its models said, read from the lake."""
 
-import json
-
 from pydantic import ValidationError
 
-from assets.config.settings import CampaignSettings
+from assets.config.settings import CampaignSettings, recorded_settings
 from assets.errors import CampaignError
 from assets.models.recorded import Recording
 from assets.models.requests import Finish
@@ -32,7 +30,7 @@ def _settings(lake: Lake, campaign: str) -> CampaignSettings:
             "campaign that was run, as the campaign that a recorded model repeats"
         )
     try:
-        return CampaignSettings.model_validate_json(json.dumps(json.loads(configs[-1])["settings"]))
+        return recorded_settings(configs[-1])
     except ValidationError as error:
         raise CampaignError(
             f"{lake.uri}: the settings under which {campaign!r} was recorded cannot be read by this "

@@ -4,7 +4,6 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from assets.config.environment import COMPUTE_LIMIT, Manifest
 from lake.tables import Blame, Run, RunStatus
@@ -65,12 +64,9 @@ class ComputeRule:
         return Judgement(verdicts=verdicts)
 
 
-def judge(
-    run: Run, evaluation: Mapping[str, Any], manifest: Manifest, rule: ComputeRule | None
-) -> Judgement:
+def judge(run: Run, manifest: Manifest, rule: ComputeRule | None) -> Judgement:
     """Decide whether a run's value counts: it ended, within compute, finite, believable."""
-    verdicts = dict(evaluation.get("verdicts") or {})
-    value = evaluation.get("value")
+    verdicts, value = dict(run.verdicts), run.value
     if run.status is not RunStatus.FINISHED:
         blame = run.blame or Blame.INFRASTRUCTURE
         return Judgement(blame=blame, reason=run.reason or run.status.value, verdicts=verdicts)
@@ -78,10 +74,10 @@ def judge(
     verdicts |= compute.verdicts if compute else {}
     if compute and compute.blame:
         return Judgement(blame=compute.blame, reason=compute.reason, verdicts=verdicts)
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if value is None or not math.isfinite(value):
         reason = f"the evaluator gave {value!r} for {manifest.metric}, expected a finite number"
         return Judgement(blame=Blame.EVALUATE, reason=reason, verdicts=verdicts)
-    return _believe(float(value), manifest, verdicts)
+    return _believe(value, manifest, verdicts)
 
 
 def _believe(value: float, manifest: Manifest, verdicts: dict[str, str]) -> Judgement:

@@ -1,4 +1,4 @@
-"""Work that is not bought twice: finished jobs that stand in the lake already.
+"""Work that is not bought twice: finished runs that stand in the lake already.
 
 Jobs that run, or that ended without a row yet, are found by the launcher (`Launcher.find`).
 """
@@ -6,19 +6,9 @@ Jobs that run, or that ended without a row yet, are found by the launcher (`Laun
 from collections.abc import Collection
 
 from assets.attempt.context import Context
-from lake.tables import Blame, Run, RunStatus
+from assets.jobs.job import may_stand_in
+from lake.tables import Run
 from launchers.sandbox.levels import at_least
-
-
-def may_stand_in(status: str, blame: str | None, deterministic: bool) -> bool:
-    """Whether an outcome may stand for another job with the same run_key.
-
-    Never infrastructure, cancelled or timeout; a failure of training only where it would fail again
-    in the same way.
-    """
-    if status == RunStatus.FINISHED:
-        return True
-    return status == RunStatus.FAILED and blame == Blame.TRAIN and deterministic
 
 
 def is_adoptable(run: Run, *, evaluator: str, level: str, deterministic: bool) -> bool:
@@ -27,19 +17,19 @@ def is_adoptable(run: Run, *, evaluator: str, level: str, deterministic: bool) -
         return False
     if not at_least(run.sandbox_level or "", level):
         return False
-    return may_stand_in(run.status, run.blame, deterministic)
+    return may_stand_in(run.status, run.blame, deterministic=deterministic)
 
 
 def find_finished(context: Context, keys: Collection[str]) -> dict[str, Run]:
-    """Finished jobs of any campaign and attempt in the lake, by run_key."""
-    runs = context.lake.read(Run, where={"run_key": keys})
+    """Finished runs of any campaign and attempt in the lake, by run_key."""
+    view = context.view
     return {
         run.run_key: run
-        for run in runs
+        for run in view.lake.read(Run, where={"run_key": keys})
         if is_adoptable(
             run,
-            evaluator=context.evaluator,
-            level=context.sandbox_level,
-            deterministic=context.profile.deterministic,
+            evaluator=view.setup.evaluator,
+            level=context.level,
+            deterministic=view.profile.deterministic,
         )
     }

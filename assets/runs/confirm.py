@@ -5,40 +5,48 @@ one. The seed of a confirmation follows from the patched tree, which nobody know
 is written. The mean of the confirmations counts then, without the value that chose them.
 """
 
-import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from assets.attempt.baselines import compute_rule
-from assets.attempt.context import Context
+from assets.attempt.view import AttemptView
 from assets.results.judging import judge
-from assets.runs.plan import Job, job_of
+from assets.runs.plan import PlannedRun, planned_run
 from lake.ids import content_id
-from lake.tables import IdeaKind, Run, RunPurpose
+from lake.tables import Run, RunPurpose
 
 
-def plan_confirmations(context: Context, jobs: Sequence[Job], runs: Sequence[Run]) -> list[Job]:
-    """The jobs that the best of an epoch are run again with; none where that is not asked for.
+def plan_confirmations(
+    view: AttemptView, planned: Sequence[PlannedRun], runs: Sequence[Run]
+) -> list[PlannedRun]:
+    """What the best of an epoch are run again with; nothing where that is not asked for.
 
     Args:
-        context: of the runs stage.
-        jobs: the epoch's screening jobs.
-        runs: what they came to, in the same order.
+        view: of the runs stage.
+        planned: the epoch's screening.
+        runs: rows of those that have ended.
     """
-    confirm = context.settings.confirm
-    chosen = best_jobs(context, jobs, runs)[: confirm.top]
-    wanted = [(job, number) for job in chosen for number in range(confirm.seeds)]
+    confirm = view.settings.confirm
+    chosen = best_runs(view, planned, runs)[: confirm.top]
+    wanted = [(each, number) for each in chosen for number in range(confirm.seeds)]
     return [
-        job_of(
-            context,
-            job.idea,
-            job.patch,
-            ordinal=len(jobs) + ordinal,
-            seed=confirmation_seed(context.settings.seed, job.patch.tree or "", number),
-            purpose=RunPurpose.CONFIRMATION,
-        )
-        for ordinal, (job, number) in enumerate(wanted)
+        confirmation_of(view, each, number, ordinal=len(planned) + ordinal)
+        for ordinal, (each, number) in enumerate(wanted)
     ]
+
+
+def confirmation_of(
+    view: AttemptView, screening: PlannedRun, number: int, *, ordinal: int
+) -> PlannedRun:
+    """A run of the same patch with another seed."""
+    seed = confirmation_seed(view.settings.seed, screening.patch.tree or "", number)
+    return planned_run(
+        view,
+        screening.idea,
+        screening.patch,
+        ordinal=ordinal,
+        seed=seed,
+        purpose=RunPurpose.CONFIRMATION,
+    )
 
 
 def confirmation_seed(campaign_seed: int, tree: str, number: int) -> int:
@@ -46,36 +54,41 @@ def confirmation_seed(campaign_seed: int, tree: str, number: int) -> int:
     return int(content_id("confirm", campaign_seed, tree, number), 16) % 2**31
 
 
-def best_jobs(context: Context, jobs: Sequence[Job], runs: Sequence[Run]) -> list[Job]:
-    """The jobs of ideas whose value counts and beats the baseline's mean, best first."""
-    sign = 1 if context.minimize else -1
-    own = [run for job, run in zip(jobs, runs, strict=True) if _is_baseline(job)]
-    rule = compute_rule(context, own)
-    values = {
-        job.run_id: judge(
-            run, json.loads(run.result or "{}"), context.environment.manifest, rule
-        ).value
-        for job, run in zip(jobs, runs, strict=True)
-    }
-    bar = _bar(context, [values[job.run_id] for job in jobs if _is_baseline(job)])
+def best_runs(
+    view: AttemptView, planned: Sequence[PlannedRun], runs: Sequence[Run]
+) -> list[PlannedRun]:
+    """The runs of ideas whose value counts and beats the baseline's mean, best first."""
+    sign = 1 if view.minimize else -1
+    values = judged_values(view, planned, runs)
+    bar = _bar(view, [values[each.run_id] for each in planned if _counts(each, values)])
     if bar is None:
         return []
     ranked = sorted(
-        (sign * value, job.ordinal, job)
-        for job in jobs
-        if (value := values[job.run_id]) is not None and not _is_baseline(job)
+        (sign * value, each.ordinal, each)
+        for each in planned
+        if not each.is_baseline and (value := values.get(each.run_id)) is not None
     )
-    return [job for value, _, job in ranked if value < sign * bar]
+    return [each for value, _, each in ranked if value < sign * bar]
 
 
-def _is_baseline(job: Job) -> bool:
-    return job.idea.kind is IdeaKind.BASELINE
+def judged_values(
+    view: AttemptView, planned: Sequence[PlannedRun], runs: Sequence[Run]
+) -> dict[str, float | None]:
+    """Value by run id, of the runs that have ended; None where it does not count."""
+    baselines = {each.run_id for each in planned if each.is_baseline}
+    rule = view.compute_rule([run for run in runs if run.run_id in baselines])
+    manifest = view.environment.manifest
+    return {run.run_id: judge(run, manifest, rule).value for run in runs}
 
 
-def _bar(context: Context, own: Sequence[float | None]) -> float | None:
+def _counts(planned: PlannedRun, values: Mapping[str, float | None]) -> bool:
+    return planned.is_baseline and planned.run_id in values
+
+
+def _bar(view: AttemptView, own: Sequence[float | None]) -> float | None:
     """The baseline's mean, from this epoch or from the first."""
     known = [value for value in own if value is not None]
-    if context.epoch:
-        layer = context.history.layer(0)
+    if view.epoch:
+        layer = view.history.layer(0)
         known = [s.value for s in layer if s.is_baseline and s.value is not None]
     return statistics.fmean(known) if known else None

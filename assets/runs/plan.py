@@ -1,22 +1,21 @@
-"""Which jobs the patches of an epoch ask for, and what makes two jobs the same work."""
+"""Which runs the patches of an epoch ask for, and what makes two runs the same work."""
 
-import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from assets.attempt.context import Context
-from assets.config.data import PreparedData, torch_version
-from assets.config.environment import Environment, Profile, resolved_profile
+from assets.attempt.view import AttemptView
+from assets.config.environment import resolved_profile
+from assets.config.setup import Setup
 from assets.diffs.git import apply_diff
 from lake.ids import content_hash, run_id
-from lake.tables import Idea, IdeaKind, Patch, PatchStatus, RunPurpose, Stage
+from lake.tables import Idea, IdeaKind, Patch, PatchStatus, RunPurpose
 
 BASELINE_SEEDS = (0, 1, 2)
 IDEA_SEEDS = (0,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class PlannedRun:
     """One training run that the epoch wants."""
 
     ordinal: int
@@ -29,53 +28,45 @@ class Job:
     files: Mapping[str, bytes]
     """The patched tree."""
 
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it runs the unpatched environment."""
+        return self.idea.kind is IdeaKind.BASELINE
 
-def device_class() -> str:
-    """What kind of device a `cpu` job computes on: results are bit-equal within one class."""
-    return f"cpu-{platform.machine()}"
+    def placed(self, ordinal: int) -> "PlannedRun":
+        """The same run at another place of its attempt."""
+        return replace(self, ordinal=ordinal)
 
 
 def run_key(
-    files: Mapping[str, bytes],
-    *,
-    environment: Environment,
-    data: PreparedData,
-    profile: Profile,
-    seed: int,
-    scope: str = "",
-    measurement: int = 0,
+    files: Mapping[str, bytes], setup: Setup, *, seed: int, scope: str = "", measurement: int = 0
 ) -> str:
-    """Hash of all that a job's result depends on but the scoring.
+    """Hash of all that a run's result depends on but the scoring.
 
     Args:
         files: the patched tree.
-        environment: says which files score and do not count.
-        data: whose training part counts.
-        profile: resolved, without its declared baseline.
-        seed: of the job.
+        setup: which files score and do not count; the training data; the profile without its declared
+            baseline; torch and the device class of the site where it runs.
+        seed: of the run.
         scope: the campaign where compute is CPU time, which compares within one campaign only.
         measurement: attempt number where a rerun must measure again, else 0.
     """
     return content_hash(
-        environment.training_tree(files),
-        data.train_hash,
-        resolved_profile(profile),
+        setup.environment.training_tree(files),
+        setup.data.train_hash,
+        resolved_profile(setup.profile),
         seed,
-        torch_version(),
-        device_class(),
+        setup.site.torch,
+        setup.site.device_class,
         scope,
         measurement,
     )
 
 
-def plan_jobs(context: Context) -> list[Job]:
-    """The epoch's jobs, baselines first; a failed patch asks for none."""
-    patches = {
-        p.idea_id: p
-        for p in reversed(context.upstream(Patch, Stage.PATCHES))
-        if p.status is PatchStatus.APPLIED
-    }
-    ideas = sorted(context.upstream(Idea, Stage.IDEAS), key=lambda idea: idea.ordinal)
+def plan_runs(view: AttemptView) -> list[PlannedRun]:
+    """The epoch's screening runs, baselines first; a failed patch asks for none."""
+    patches = {p.idea_id: p for p in reversed(view.rows(Patch)) if p.status is PatchStatus.APPLIED}
+    ideas = sorted(view.rows(Idea), key=lambda idea: idea.ordinal)
     wanted = [
         (idea, patches[idea.idea_id], seed)
         for idea in ideas
@@ -83,39 +74,32 @@ def plan_jobs(context: Context) -> list[Job]:
         for seed in (BASELINE_SEEDS if idea.kind is IdeaKind.BASELINE else IDEA_SEEDS)
     ]
     return [
-        job_of(context, idea, patch, ordinal=ordinal, seed=seed)
+        planned_run(view, idea, patch, ordinal=ordinal, seed=seed)
         for ordinal, (idea, patch, seed) in enumerate(wanted)
     ]
 
 
-def job_of(
-    context: Context,
+def planned_run(
+    view: AttemptView,
     idea: Idea,
     patch: Patch,
     *,
     ordinal: int,
     seed: int,
     purpose: RunPurpose = RunPurpose.SCREENING,
-) -> Job:
-    """The job that runs a patch with a seed."""
-    files = apply_diff(context.environment.files, patch.diff)
-    key = run_key(
-        files,
-        environment=context.environment,
-        data=context.data,
-        profile=context.profile,
-        seed=seed,
-        scope=context.campaign if context.profile.compute == "cpu" else "",
-        measurement=context.n if context.settings.remeasure else 0,
-    )
-    identity = run_id(patch_id=patch.patch_id, n=context.n, run_key=key)
-    return Job(
+) -> PlannedRun:
+    """The run of a patch with a seed."""
+    files = apply_diff(view.environment.files, patch.diff)
+    scope = view.campaign if view.profile.compute == "cpu" else ""
+    measurement = view.n if view.settings.remeasure else 0
+    key = run_key(files, view.setup, seed=seed, scope=scope, measurement=measurement)
+    return PlannedRun(
         ordinal=ordinal,
         idea=idea,
         patch=patch,
         seed=seed,
         purpose=purpose,
         run_key=key,
-        run_id=identity,
+        run_id=run_id(patch_id=patch.patch_id, n=view.n, run_key=key),
         files=files,
     )

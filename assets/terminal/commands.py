@@ -19,6 +19,7 @@ from assets.config.environment import find_environment, read_environment
 from assets.config.home import Home
 from assets.config.sandbox import choose_level, level_line
 from assets.config.settings import CampaignSettings, campaign_names, read_campaign
+from assets.config.site import launcher_of, site_of
 from assets.errors import CampaignError, Interrupted, VarveError
 from assets.graph.campaign import read_attempts
 from assets.graph.search import Search, Work, all_stages, open_search, run_search
@@ -81,7 +82,10 @@ def _opened(
 ) -> Iterator[tuple[Search, Console, Display]]:
     settings = read_campaign(home.campaigns, campaign)
     console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
-    level = choose_level(settings, named=sandbox)
+    launcher = launcher_of(home, settings.launcher)
+    environment = read_environment(find_environment(settings.environment))
+    site = site_of(launcher, environment, settings.profile)
+    level = choose_level(settings, site, named=sandbox)
     stop = Stop()
     display = Display(console, campaign=campaign, epochs=settings.epochs, stop=stop)
     hooks = Hooks(monitor=display, stop=stop, sandbox=sandbox)
@@ -178,7 +182,7 @@ def _standing(home: Home, name: str) -> tuple[str, ...]:
         settings = read_campaign(home.campaigns, name)
     except VarveError as error:
         return ("", "", "", str(error))
-    state = _cannot_run(settings) or _running(home, name)
+    state = _cannot_run(home, settings) or _running(home, name)
     log = read_attempts(home, name)
     missing = [epoch for epoch in range(settings.epochs) if missing_stages(epoch, log)]
     done = settings.epochs - len(missing)
@@ -186,10 +190,11 @@ def _standing(home: Home, name: str) -> tuple[str, ...]:
     return (settings.environment, settings.strategy.kind, f"{done}/{settings.epochs}", state)
 
 
-def _cannot_run(settings: CampaignSettings) -> str | None:
+def _cannot_run(home: Home, settings: CampaignSettings) -> str | None:
     """Why a campaign whose file is right cannot run here."""
     try:
-        read_environment(find_environment(settings.environment)).profile(settings.profile)
+        environment = read_environment(find_environment(settings.environment))
+        site_of(launcher_of(home, settings.launcher), environment, settings.profile)
     except VarveError as error:
         return str(error)
     return None

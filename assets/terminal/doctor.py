@@ -5,8 +5,9 @@ from rich.table import Table
 from rich.text import Text
 
 from assets.config.sandbox import STRONGEST
+from launchers.sandbox.finding import Finding
 from launchers.sandbox.levels import LEVELS, at_least
-from launchers.sandbox.preflight import Finding, examine
+from launchers.sandbox.preflight import examine
 
 
 def show_doctor() -> bool:

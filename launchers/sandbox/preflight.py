@@ -9,9 +9,9 @@ import stat
 import subprocess
 import sys
 import tempfile
-from typing import NamedTuple
 
 from launchers.sandbox.bwrap import find_program
+from launchers.sandbox.finding import Finding
 from launchers.sandbox.interpreter import find_interpreter
 from launchers.sandbox.levels import LEVELS
 from launchers.sandbox.view import ENV, OUT, View, WallError
@@ -20,17 +20,6 @@ from launchers.sandbox.walls import WALLS
 TRY_SECONDS = 30.0
 PROOF = "import os, sys; open(sys.argv[1] + '/proof', 'w').write(os.getcwd())"
 """What is run: an interpreter that reaches its first line and leaves a result."""
-
-
-class Finding(NamedTuple):
-    """Whether one level works here."""
-
-    level: str
-    works: bool
-    reason: str
-    """What showed it: the words of the program that refused."""
-    remedy: str
-    """The exact command, or the change, that would make it work; empty where it works."""
 
 
 def examine(python: str = sys.executable) -> list[Finding]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from launchers.sandbox.bwrap import Bubblewrap
+from launchers.sandbox.landlock import landlock_command
 from launchers.sandbox.status import clear_status, has_failed
 from launchers.sandbox.view import ENV, OUT, View
 
@@ -84,8 +85,6 @@ class Landlock(NoWall):
 
     def command(self, view: View, command: Sequence[str]) -> list[str]:
         """Puts the confining program in front."""
-        from launchers.sandbox.landlock import landlock_command
-
         return landlock_command(view, command)
 
 

@@ -1,4 +1,4 @@
-"""Reads the file in which evaluate.py reports: a value or a reason, verdicts, measures.
+"""Reads the file in which a grader reports: a value or a reason, verdicts, measures.
 
 The program that writes it is ours, the folder that it writes to is not only ours at level none, so
 the file is opened without following links and every field is checked.
@@ -8,7 +8,8 @@ import os
 import stat
 from typing import Any
 
-from launchers.supervisor.formats import FormatError, strict_json
+from launchers.plain import PlainError, strict_json
+from launchers.result import Evaluation
 from launchers.visible import visible, visible_line
 
 MOST_BYTES = 1 << 20
@@ -17,36 +18,42 @@ FIELDS = {"metric", "value", "reason", "blame", "verdicts", "measures"}
 
 
 class EvaluationError(Exception):
-    """evaluate.py left no report, or one that breaks the contract: a bug of the environment."""
+    """A grader left no report, or one that breaks the contract: a bug of the environment."""
 
 
-def read_evaluation(path: str) -> dict[str, Any]:
+def read_evaluation(path: str, *, program: str) -> Evaluation:
     """Reads and checks the report.
+
+    Args:
+        path: of the file.
+        program: that should have written it, named in messages.
 
     Raises:
         EvaluationError: it is missing or broken; the message says how.
     """
     try:
         report = strict_json(_plain_bytes(path))
-    except (OSError, FormatError) as error:
-        said = visible(f"evaluate.py: cannot read its result file ({error})")
+    except (OSError, PlainError) as error:
+        said = visible(f"{program}: cannot read its result file ({error})")
         raise EvaluationError(said) from error
     problem = _problem(report)
     if problem:
-        said = visible(f"evaluate.py: {problem}; correct the environment's evaluate.py")
+        said = visible(f"{program}: {problem}; correct the environment's {program}")
         raise EvaluationError(said)
     return _shown(report)
 
 
-def _shown(report: dict[str, Any]) -> dict[str, Any]:
+def _shown(report: dict[str, Any]) -> Evaluation:
     """The report with its texts made visible: they may repeat what the patched model answered."""
     reason = report["reason"]
-    return report | {
-        "metric": visible_line(report["metric"]),
-        "reason": visible(reason) if isinstance(reason, str) else None,
-        "verdicts": {visible_line(k): visible(text) for k, text in report["verdicts"].items()},
-        "measures": {visible_line(k): number for k, number in report["measures"].items()},
-    }
+    return Evaluation(
+        metric=visible_line(report["metric"]),
+        value=report["value"],
+        blame=report["blame"],
+        reason=visible(reason) if isinstance(reason, str) else None,
+        verdicts={visible_line(name): visible(text) for name, text in report["verdicts"].items()},
+        measures={visible_line(name): number for name, number in report["measures"].items()},
+    )
 
 
 def _plain_bytes(path: str) -> bytes:
@@ -55,7 +62,7 @@ def _plain_bytes(path: str) -> bytes:
     with open(descriptor, "rb") as file:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
-            raise FormatError(f"not a regular file of at most {MOST_BYTES} bytes")
+            raise PlainError(f"not a regular file of at most {MOST_BYTES} bytes")
         return file.read(MOST_BYTES)
 
 

@@ -4,11 +4,12 @@ Known are .safetensors, .npy and .json; any other suffix is refused, so nothing 
 come through. Values of tensors are not looked at: whether they are finite is for evaluate.py.
 """
 
-import json
 import math
 import re
 from collections.abc import Callable
 from typing import Any, BinaryIO
+
+from launchers.plain import PlainError, strict_json
 
 SAFETENSORS_HEADER_BYTES = 1 << 20
 NPY_HEADER_BYTES = 1 << 16
@@ -58,39 +59,11 @@ def check_format(name: str, file: BinaryIO, size: int) -> None:
     CHECKS[suffix](file, size)
 
 
-def strict_json(text: bytes) -> Any:  # noqa: ANN401  # any JSON value
-    """Parses JSON; NaN, infinities and repeated keys are refused.
-
-    Raises:
-        FormatError: it is not such JSON.
-    """
+def _json(text: bytes) -> Any:  # noqa: ANN401  # any JSON value
     try:
-        return json.loads(
-            text,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            object_pairs_hook=_unique_keys,
-        )
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"not plain JSON: {error}") from error
-
-
-def _no_constant(name: str) -> float:
-    raise FormatError(f"found {name}, expected finite numbers")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise FormatError(f"found {text}, expected finite numbers")
-    return value
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise FormatError("found a key twice, expected each once")
-    return found
+        return strict_json(text)
+    except PlainError as error:
+        raise FormatError(str(error)) from error
 
 
 def check_json(file: BinaryIO, size: int) -> None:
@@ -101,7 +74,7 @@ def check_json(file: BinaryIO, size: int) -> None:
     """
     if size > JSON_BYTES:
         raise FormatError(f"found {size} bytes of JSON, expected at most {JSON_BYTES}")
-    strict_json(file.read(JSON_BYTES))
+    _json(file.read(JSON_BYTES))
 
 
 def check_npy(file: BinaryIO, size: int) -> None:
@@ -137,7 +110,7 @@ def check_safetensors(file: BinaryIO, size: int) -> None:
             f"found a header of {length} bytes in a file of {size}, "
             f"expected at most {SAFETENSORS_HEADER_BYTES} and inside the file"
         )
-    header = strict_json(file.read(length))
+    header = _json(file.read(length))
     if not isinstance(header, dict):
         raise FormatError("found a header that is no object")
     _check_metadata(header.pop("__metadata__", {}))

@@ -1,4 +1,4 @@
-"""Takes out of a job's raw output folder what was declared, and nothing else.
+"""Takes out of a raw output folder what was declared, and nothing else.
 
 The training is dead by then, yet its folder is not trusted: files are opened relative to a folder
 descriptor taken before the training began, without following links or waiting on pipes, checked on
@@ -13,6 +13,7 @@ import stat
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from launchers.result import Output
 from launchers.supervisor.formats import FormatError, check_format
 from launchers.visible import visible, visible_line
 
@@ -24,11 +25,11 @@ CHUNK_BYTES = 1 << 20
 OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class Harvest(NamedTuple):
-    """What came out of a job."""
+class Harvested(NamedTuple):
+    """What came out of a folder."""
 
-    outputs: dict[str, dict[str, object]]
-    """Name -> {"bytes", "sha256"}."""
+    outputs: dict[str, Output]
+    """By name."""
     refused: dict[str, str]
     """Name, made visible -> why it was not taken; names that nobody declared included."""
     missing: list[str]
@@ -44,12 +45,12 @@ class RefusedError(Exception):
     """One file is not taken; the message says why."""
 
 
-def harvest(source: int, target: str, declared: Mapping[str, Mapping[str, int]]) -> Harvest:
+def harvest(source: int, target: str, declared: Mapping[str, Mapping[str, int]]) -> Harvested:
     """Copies the declared outputs.
 
     Args:
         source: descriptor of the raw output folder.
-        target: folder to copy to; it exists and is empty.
+        target: folder to copy to; a name that is taken again is replaced.
         declared: name or glob -> {"max": files, "bytes": cap of each}.
 
     Raises:
@@ -58,8 +59,8 @@ def harvest(source: int, target: str, declared: Mapping[str, Mapping[str, int]])
     names = _names(source)
     if names is None:
         why = f"more than {MOST_ENTRIES} names in the output folder"
-        return Harvest({}, {"*": why}, [why])
-    outputs: dict[str, dict[str, object]] = {}
+        return Harvested({}, {"*": why}, [why])
+    outputs: dict[str, Output] = {}
     refused: dict[str, str] = {}
     missing: list[str] = []
     for pattern, limits in declared.items():
@@ -81,7 +82,7 @@ def harvest(source: int, target: str, declared: Mapping[str, Mapping[str, int]])
     for name in names:
         if name not in outputs and name not in refused:
             refused[name] = "not declared"
-    return Harvest(outputs, _told(refused), [visible(why) for why in missing])
+    return Harvested(outputs, _told(refused), [visible(why) for why in missing])
 
 
 def _told(refused: Mapping[str, str]) -> dict[str, str]:
@@ -101,7 +102,7 @@ def _names(source: int) -> list[str] | None:
     return sorted(names)
 
 
-def _take(source: int, name: str, target: str, cap: int) -> dict[str, object]:
+def _take(source: int, name: str, target: str, cap: int) -> Output:
     """Copies one file and checks the copy.
 
     Raises:
@@ -109,6 +110,7 @@ def _take(source: int, name: str, target: str, cap: int) -> dict[str, object]:
     """
     if name != visible_line(name):
         raise RefusedError("the name holds a character that cannot be seen")
+    _forget(target)
     try:
         descriptor = os.open(name, OPEN_FLAGS, dir_fd=source)
     except OSError as error:
@@ -123,12 +125,12 @@ def _take(source: int, name: str, target: str, cap: int) -> dict[str, object]:
             check_format(name, file, size)
     except FormatError as error:
         raise RefusedError(str(error)) from error
-    return {"bytes": size, "sha256": digest}
+    return Output(bytes=size, sha256=digest)
 
 
 def _forget(path: str) -> None:
-    """Removes the copy of a refused file, if it came to one."""
-    if os.path.exists(path):
+    """Removes the copy of a file, if there is one."""
+    if os.path.lexists(path):
         os.unlink(path)
 
 

@@ -6,7 +6,6 @@ can see it; all else is looked at from outside.
 """
 
 import functools
-import json
 import os
 import shutil
 import signal
@@ -23,6 +22,7 @@ from typing import Any
 from redteam.corpus import PLACE, Item, twin_of
 from redteam.world import KEY_NAME, MYSELF, Account, World
 from scratch import scratch
+from specs import AnyPython, lay_data, usual_spec
 
 import launchers
 from assets.config.environment import Environment, find_environment, read_environment
@@ -30,10 +30,10 @@ from assets.diffs.git import apply_diff
 from assets.ladder import Applied, apply_answer
 from assets.results.judging import ComputeRule, Judgement, judge
 from lake.tables import Blame, RunStatus
-from launchers import JobPhase, JobSpec, LocalLauncher, tree_hash
+from launchers import JobResult, JobSpec, tree_hash
 from launchers import folder as names
+from launchers.laying import lay_job
 from launchers.leftovers import kill_leftovers
-from launchers.tree import lay_tree
 
 ROOM = Path(launchers.__file__).parent
 FOLDERS = {"ridge": "tests/environments/ridge", "nanogpt": "nanogpt"}
@@ -47,6 +47,8 @@ COMPUTE = "compute"
 """The family that is judged by processor time and not by its value."""
 RESOURCES = "resources"
 """The family whose room on disk is watched all the time."""
+DATA = "redteam"
+"""What the data of a world are called."""
 OPEN, HELD = "REDTEAM open", "REDTEAM held"
 
 
@@ -59,13 +61,13 @@ class Observation:
     value: float | None = None
     """Of the metric, as judged."""
     evidence: tuple[str, ...] = ()
-    result: Mapping[str, Any] | None = None
+    result: JobResult | None = None
     log: str = ""
 
     def __str__(self) -> str:
         said = [f"{self.verdict}: value {self.value}", *self.evidence]
         if self.result:
-            said += [f"{key}: {self.result[key]}" for key in ("status", "blame", "reason")]
+            said += [f"{key}: {getattr(self.result, key)}" for key in ("status", "blame", "reason")]
         return "\n".join([*said, "--- log", self.log[-1500:]])
 
 
@@ -163,7 +165,7 @@ def _run_in(world: World, item: Item, level: str, environment: Environment) -> O
         time.sleep(max(0.01, 4 * took))
     result = runner.result("attack")
     run = world.runs / "attack"
-    shown = _text(run / names.LOG) + json.dumps(result)  # what a model may be shown
+    shown = _text(run / names.LOG) + str(result)  # what a model may be shown
     log = _text(run / names.LOG) + _text(run / names.SCORE_LOG)
     evidence = list(_after(world, runner, result, most_disk, spec, shown, neighbour))
     evidence += ["its locks were seen from outside"] if locked else []
@@ -174,7 +176,7 @@ def _run_in(world: World, item: Item, level: str, environment: Environment) -> O
 def _after(
     world: World,
     runner: "Runner",
-    result: Mapping[str, Any] | None,
+    result: JobResult | None,
     most_disk: int,
     spec: JobSpec,
     shown: str,
@@ -205,7 +207,7 @@ def _judged(
     item: Item,
     level: str,
     environment: Environment,
-    result: Mapping[str, Any] | None,
+    result: JobResult | None,
     log: str,
     evidence: list[str],
 ) -> Observation:
@@ -230,14 +232,14 @@ def _judged(
     return replace(seen, verdict=_word(result, log, judgement))
 
 
-def _word(result: Mapping[str, Any], log: str, judgement: Judgement) -> str:
+def _word(result: JobResult, log: str, judgement: Judgement) -> str:
     """The verdict of an attack that reached nothing."""
     blame = judgement.blame
     if blame in (Blame.INFRASTRUCTURE, Blame.SETUP):
         return f"blamed on {blame}, which says nothing of the idea"
-    if blame is Blame.TIMEOUT or "it was killed" in str(result["reason"]):
+    if blame is Blame.TIMEOUT or "it was killed" in str(result.reason):
         return "killed"
-    if result["refused_outputs"]:
+    if result.refused_outputs:
         return "refused-output"
     if blame in (Blame.EVALUATE, Blame.GUARD):
         return "no-score"
@@ -246,15 +248,15 @@ def _word(result: Mapping[str, Any], log: str, judgement: Judgement) -> str:
     return "no-gain" if blame is None else f"blamed on {blame}, without a word of its own"
 
 
-def _judgement(result: Mapping[str, Any], environment: Environment) -> Judgement:
+def _judgement(result: JobResult, environment: Environment) -> Judgement:
     """What the scores stage would make of it; compute is judged apart."""
     run = SimpleNamespace(
-        status=RunStatus(result["status"]),
-        blame=Blame(result["blame"]) if result["blame"] else None,
-        reason=result["reason"],
-        cpu_seconds=result["cpu_seconds"],
+        status=RunStatus(result.status),
+        blame=Blame(result.blame) if result.blame else None,
+        reason=result.reason,
+        cpu_seconds=result.cpu_seconds("train"),
     )
-    return judge(run, result["evaluation"] or {}, environment.manifest, None)
+    return judge(run, result.evaluation, environment.manifest, None)
 
 
 def _judged_compute(seen: Observation, twin: Observation) -> Observation:
@@ -262,10 +264,10 @@ def _judged_compute(seen: Observation, twin: Observation) -> Observation:
     assert seen.result is not None
     assert twin.result is not None
     rule = ComputeRule(
-        baseline_seconds=[twin.result["cpu_seconds"]],
-        baseline_scoring=[twin.result["score_cpu_seconds"]],
+        baseline_seconds=[twin.result.cpu_seconds("train")],
+        baseline_scoring=[twin.result.cpu_seconds("score")],
     )
-    judgement = rule.judge(seen.result["cpu_seconds"], seen.result["score_cpu_seconds"])
+    judgement = rule.judge(seen.result.cpu_seconds("train"), seen.result.cpu_seconds("score"))
     verdict = "open" if judgement.blame is None else "no-score"
     return replace(seen, verdict=verdict, evidence=tuple(judgement.verdicts.values()))
 
@@ -304,13 +306,9 @@ def _spec(
         "run_id": "",
         "run_key": "redteam",
         "tree": "",
-        "profile": "cpu",
-        "seed": 0,
-        "python": world.python,
-        "data": str(world.data),
+        "data": DATA,
         "budget_seconds": profile.budget_seconds,
         "score_seconds": profile.score_seconds,
-        "cpu_limit_seconds": None,
         "threads": profile.threads,
         "outputs": {name: rule.model_dump() for name, rule in profile.outputs.items()},
         "frozen": environment.frozen,
@@ -323,7 +321,7 @@ def _spec(
         "scratch_bytes": 64 << 20,
         "sandbox": level,
     }
-    return JobSpec(**fields | dict(changes))
+    return usual_spec(**fields | dict(changes))
 
 
 class Runner:
@@ -336,6 +334,9 @@ class Runner:
         with _launching_environment(world):
             self.launcher = _launcher()
         self.launcher.runs = world.runs
+        self.launcher.python = world.python
+        self.launcher.data = scratch("varve-redteam-data-")
+        lay_data(self.launcher.data, DATA, world.data)
 
     def submit(self, run_id: str, files: Mapping[str, bytes], spec: JobSpec) -> None:
         """Starts a job."""
@@ -351,9 +352,7 @@ class Runner:
         run, uid = self.world.runs / spec.run_id, self.world.account.uid
         room = copied_room(self.world.account.python)
         run.mkdir()
-        (run / names.SPEC).write_text(spec.to_json())
-        (run / names.OUT).mkdir()
-        lay_tree(str(run / names.ENV), files)
+        lay_job(run, spec, self.launcher.place(spec), files)
         for path in (run, *run.rglob("*")):
             os.chown(path, uid, uid)
         setpriv = shutil.which("setpriv") or "/usr/bin/setpriv"
@@ -364,10 +363,10 @@ class Runner:
     def is_over(self, run_id: str) -> bool:
         """Whether nothing more will come."""
         if self.world.account.uid is None:
-            return self.launcher.poll(run_id).phase is not JobPhase.RUNNING
+            return self.launcher.states([run_id])[run_id].phase.has_ended
         return self.supervisors[run_id].poll() is not None
 
-    def result(self, run_id: str) -> Mapping[str, Any] | None:
+    def result(self, run_id: str) -> JobResult | None:
         """The result that stands there."""
         return names.read_result(str(self.world.runs / run_id))
 
@@ -385,8 +384,8 @@ class Runner:
         while not self.is_over(run_id) and time.monotonic() < give_up:
             time.sleep(0.01)
         result = self.result(run_id)
-        status = result and result["status"]
-        value = result and (result["evaluation"] or {}).get("value")
+        status = result and result.status
+        value = result and result.evaluation and result.evaluation.value
         expected = baseline_value(self.world.account)
         if (status, value) != ("finished", expected):
             yield f"the other job: {status}, value {value}, expected {expected}"
@@ -396,7 +395,7 @@ class Runner:
         for run in self.world.runs.iterdir():
             if (run / names.LOCK).exists() and run.name != "other":
                 with suppress(Exception):
-                    self.launcher.cancel(run.name)
+                    self.launcher.cancel([run.name])
                 kill_leftovers(str(run))
         for process in self.supervisors.values():
             with suppress(subprocess.TimeoutExpired):
@@ -409,9 +408,10 @@ class Runner:
 
 
 @functools.cache
-def _launcher() -> LocalLauncher:
+def _launcher() -> AnyPython:
     """One launcher for all worlds, each of which has run folders of its own."""
-    return LocalLauncher(scratch("varve-redteam-runs-"))
+    folder = scratch("varve-redteam-runs-")
+    return AnyPython(folder, data=folder)
 
 
 @functools.cache
@@ -439,7 +439,7 @@ def baseline_value(account: Account) -> float:
         result = runner.result("baseline")
         runner.end()
         assert result is not None
-        return result["evaluation"]["value"]
+        return result.evaluation.value
     finally:
         world.close()
 

@@ -179,7 +179,7 @@ class World:
     def _forged_records(self, run_id: str) -> Iterator[str]:
         """Files of the run folder in which only the attack can have written the token."""
         run = self.runs / run_id
-        for name in ("spec.json", "events.jsonl", "processes", "lock"):
+        for name in ("spec.json", "place.json", "events.jsonl", "processes", "lock"):
             if (run / name).exists() and self.token in (run / name).read_text(errors="replace"):
                 yield f"{name} of the run was written to"
 

@@ -6,23 +6,23 @@ for output, for a dead child, for a signal, or for the next moment at which some
 
 import contextlib
 import os
-import resource
 import select
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
 from launchers.folder import Disk
-from launchers.process_table import LINUX, die_with_parent
+from launchers.process_table import LINUX
 from launchers.process_tree import ProcessTree
+from launchers.supervisor.interrupts import Interrupts
 from launchers.supervisor.limits import Limits
 from launchers.supervisor.log import BoundedLog
+from launchers.supervisor.spawn import spawn
 
 FIRST_LOOK_SECONDS = 0.01 if LINUX else 0.2
 LOOK_SECONDS = 0.1 if LINUX else 1.0
-"""Pause between two looks at the process tree, shorter at the start of a step. Elsewhere than on
+"""Pause between two looks at the process tree, shorter at the start. Elsewhere than on
 Linux a look starts `ps`."""
 HEARTBEAT_SECONDS = 5.0
 PIPE_BYTES = 1 << 18
@@ -32,7 +32,7 @@ DEAD_PER_TURN = 256
 
 
 class Ending(Enum):
-    """Why a step ended."""
+    """Why a program ended."""
 
     EXIT = "exit"
     """The program ended by itself."""
@@ -46,8 +46,8 @@ class Ending(Enum):
     """The supervisor was told to stop."""
 
 
-class StepEnd(NamedTuple):
-    """How a step went."""
+class End(NamedTuple):
+    """How a program went."""
 
     ending: Ending
     exit_code: int | None
@@ -61,31 +61,7 @@ class StepEnd(NamedTuple):
     """What it exceeded, where it ended so."""
 
 
-class StartError(Exception):
-    """The program could not be started at all."""
-
-
-class Interrupts:
-    """Turns the signals of the supervisor into something that can be waited for."""
-
-    def __init__(self) -> None:
-        """Takes over SIGTERM and SIGCHLD; Ctrl-C and a closed terminal mean nothing here."""
-        self.cancelled = False
-        """Whether SIGTERM came."""
-        self.wakeup, write = os.pipe()
-        os.set_blocking(self.wakeup, False)
-        os.set_blocking(write, False)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, self._cancel)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    def _cancel(self, *_: object) -> None:
-        self.cancelled = True
-
-
-class Step:
+class Program:
     """One program under supervision."""
 
     def __init__(
@@ -98,13 +74,13 @@ class Step:
         heartbeat: Callable[[float], None],
         limits: Limits,
     ) -> None:
-        """Prepares a step.
+        """Prepares to run it.
 
         Args:
             interrupts: the supervisor's signals.
             log: takes what the program prints.
             disk: is asked about free space at every look.
-            tree: the processes of this step.
+            tree: its processes.
             heartbeat: called every few seconds with the CPU seconds so far.
             limits: what it may not exceed.
         """
@@ -128,7 +104,7 @@ class Step:
         wall_seconds: float,
         cpu_seconds: float | None = None,
         begun: Callable[[int], None] | None = None,
-    ) -> StepEnd:
+    ) -> End:
         """Runs the program; when this returns, nothing that it started is alive.
 
         Args:
@@ -164,7 +140,7 @@ class Step:
         if cpu_seconds is not None and used >= cpu_seconds and ending is not Ending.CANCELLED:
             ending = Ending.CPU_LIMIT  # also when it was over between two looks
         code = self._exit_code if ending is Ending.EXIT else None
-        return StepEnd(ending, code, wall, used, not gone, self._excess)
+        return End(ending, code, wall, used, not gone, self._excess)
 
     def _watch(self, started: float, wall_seconds: float, cpu_seconds: float | None) -> Ending:
         """Waits until the program ends or a limit is reached."""
@@ -230,55 +206,3 @@ class Step:
                 return done > 0
             self._log.feed(chunk)
         return True
-
-
-def spawn(
-    command: Sequence[str], *, folder: str, environment: Mapping[str, str], output: int
-) -> int:
-    """Starts a program in a session of its own that dies with this process.
-
-    Written with fork, which is safe here because the supervisor has one thread and little memory:
-    `subprocess` can set the parent-death signal only by a slower way, and costs 6 ms to import.
-
-    Returns:
-        Its process id.
-
-    Raises:
-        StartError: the program or the folder is not there.
-    """
-    parent = os.getpid()
-    told, tell = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            _become(command, folder, environment, output, parent)
-        except OSError as error:
-            os.write(tell, str(error).encode())
-        finally:
-            os._exit(127)
-    os.close(tell)
-    with open(told, "rb") as pipe:
-        problem = pipe.read().decode()
-    if problem:
-        os.waitpid(pid, 0)
-        raise StartError(f"{command[0]} in {folder}: cannot be started ({problem})")
-    return pid
-
-
-def _become(
-    command: Sequence[str], folder: str, environment: Mapping[str, str], output: int, parent: int
-) -> None:
-    """In the child: cuts the ties to the supervisor and turns into the program."""
-    os.setsid()
-    die_with_parent(parent)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if LINUX:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-            file.write("1000")  # when the machine runs out of memory, the job goes first
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.chdir(folder)
-    os.execve(command[0], list(command), dict(environment))

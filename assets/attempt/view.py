@@ -1,0 +1,149 @@
+"""One attempt of a stage, open or closed, as it can be looked at: what it rests on and what it sees.
+
+A view has no hands: it starts nothing and writes nothing. `attempt.context` adds the means.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypedDict, TypeVar
+
+from pydantic import ValidationError
+
+from assets.config.environment import Environment, Profile
+from assets.config.settings import CampaignSettings, recorded_settings
+from assets.config.setup import Setup
+from assets.models.brief import brief_of
+from assets.models.requests import EnvironmentBrief
+from assets.results.history import History
+from assets.results.judging import ComputeRule
+from lake.attempts import Attempt, AttemptLog, Read
+from lake.delta import Lake
+from lake.ids import content_id
+from lake.tables import STAGE_TABLE, Row, Run, Stage
+
+R = TypeVar("R", bound=Row)
+
+
+class Keys(TypedDict):
+    """Columns that every row of an attempt carries."""
+
+    campaign: str
+    epoch: int
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptView:
+    """One attempt of one stage of one epoch."""
+
+    campaign: str
+    setup: Setup
+    lake: Lake
+    log: AttemptLog
+    attempt: Attempt
+    history: History
+    _known: dict[Read, list[Any]] = field(default_factory=dict, init=False, repr=False)
+    """Rows that were read already, by what was read."""
+
+    @property
+    def settings(self) -> CampaignSettings:
+        """Of the campaign; for a closed attempt those that it was worked on under."""
+        return self.setup.settings
+
+    @property
+    def environment(self) -> Environment:
+        """What is patched."""
+        return self.setup.environment
+
+    @property
+    def profile(self) -> Profile:
+        """The size that is run."""
+        return self.setup.profile
+
+    @property
+    def epoch(self) -> int:
+        """From 0."""
+        return self.attempt.epoch
+
+    @property
+    def n(self) -> int:
+        """Number of the attempt."""
+        return self.attempt.n
+
+    @property
+    def stage(self) -> Stage:
+        """What is worked on."""
+        return self.attempt.stage
+
+    @property
+    def keys(self) -> Keys:
+        """Columns that every row of the attempt carries."""
+        return Keys(campaign=self.campaign, epoch=self.epoch, n=self.n)
+
+    @property
+    def minimize(self) -> bool:
+        """Whether lower values of the metric are better."""
+        return self.environment.manifest.direction == "minimize"
+
+    @cached_property
+    def brief(self) -> EnvironmentBrief:
+        """What models are told of the environment."""
+        return brief_of(self.environment, self.settings.profile)
+
+    @cached_property
+    def chain(self) -> dict[Stage, Read]:
+        """The attempts of this epoch that this one rests on, each as it was read."""
+        return self.log.chain(self.attempt.reads, self.epoch)
+
+    def rows(self, row_type: type[R]) -> Sequence[R]:
+        """The rows of a stage of this epoch, as this attempt sees them; read once.
+
+        Args:
+            row_type: of an earlier stage, or of the stage itself where the attempt is complete.
+        """
+        stage = next(one for one, table in STAGE_TABLE.items() if table == row_type.table)
+        read = self.attempt.read if stage is self.stage else self.chain[stage]
+        if read not in self._known:
+            self._known[read] = self.lake.layer(row_type, self.campaign, read)
+        return self._known[read]
+
+    def seed(self, *purpose: str | int) -> int:
+        """A number from the random stream (campaign seed, epoch, attempt, purpose)."""
+        return int(content_id(self.settings.seed, self.epoch, self.n, *purpose), 16) % 2**31
+
+    def compute_rule(self, own: Sequence[Run]) -> ComputeRule | None:
+        """The CPU-time rule, where the profile has one.
+
+        Args:
+            own: baseline runs of this epoch; they count in the first one, where no others are.
+        """
+        if self.profile.compute != "cpu":
+            return None
+        return ComputeRule.of(self.history.baseline_runs() if self.epoch else own)
+
+
+def view_of(
+    setup: Setup, lake: Lake, log: AttemptLog, attempt: Attempt, *, reads: Sequence[str] = ()
+) -> AttemptView:
+    """An attempt as it was worked on: with the settings that it recorded.
+
+    Args:
+        setup: the campaign as it is on disk now; its settings hold where none were recorded.
+        lake: where the rows are.
+        log: the campaign's attempts.
+        attempt: of any state.
+        reads: what it rests on, where that has grown since it said so.
+    """
+    try:
+        settings = recorded_settings(attempt.config) if attempt.config else setup.settings
+    except ValidationError:  # of a version with other keys
+        settings = setup.settings
+    return AttemptView(
+        campaign=attempt.campaign,
+        setup=replace(setup, settings=settings),
+        lake=lake,
+        log=log,
+        attempt=replace(attempt, reads=tuple(reads)) if reads else attempt,
+        history=History(lake, log, attempt.campaign),
+    )

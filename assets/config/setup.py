@@ -1,0 +1,60 @@
+"""What a campaign stands on: settings, environment, data, and where its jobs run, read and checked."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from assets.config.data import PreparedData, prepare_data
+from assets.config.environment import Environment, Profile, find_environment, read_environment
+from assets.config.home import Home
+from assets.config.identity import Identity, identify
+from assets.config.settings import CampaignSettings, read_campaign
+from assets.config.site import launcher_of, site_of
+from launchers import Launcher, Site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """A campaign as it is on disk now."""
+
+    settings: CampaignSettings
+    environment: Environment
+    profile: Profile
+    data: PreparedData
+    identity: Identity
+    launcher: Launcher
+    site: Site
+    """Where jobs of the profile run, as the launcher says."""
+
+    @property
+    def evaluator(self) -> str:
+        """Hash of what decides a score: scoring files, hidden data, audit settings, floor."""
+        return self.identity.evaluator
+
+    @property
+    def config(self) -> str:
+        """JSON that an attempt records."""
+        return json.dumps(
+            {"identity": asdict(self.identity), "settings": self.settings.model_dump()}
+        )
+
+
+def survey(home: Home, campaign: str) -> Setup:
+    """Read and check everything that a campaign stands on; data is prepared on first use.
+
+    Raises:
+        VarveError: naming what cannot be used.
+    """
+    settings = read_campaign(home.campaigns, campaign)
+    environment = read_environment(find_environment(settings.environment))
+    launcher = launcher_of(home, settings.launcher)
+    site = site_of(launcher, environment, settings.profile)
+    data = prepare_data(environment, settings.profile, folder=home.data)
+    return Setup(
+        settings=settings,
+        environment=environment,
+        profile=environment.profile(settings.profile),
+        data=data,
+        identity=identify(environment, settings.profile, data),
+        launcher=launcher,
+        site=site,
+    )

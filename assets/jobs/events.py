@@ -1,0 +1,87 @@
+"""What is recorded of each job while it is in flight, and what an earlier process recorded."""
+
+import json
+from collections import Counter
+
+from assets.attempt.context import Context
+from assets.jobs.job import Job, Outcome
+from lake.ids import event_id
+from lake.tables import RunEvent, RunEventKind
+from launchers import Charge, JobResult, ResultError
+
+ENDINGS = (RunEventKind.FINISHED, RunEventKind.FAILED)
+NO_CHARGE = Charge()
+
+
+class JobEvents:
+    """The run_events of one attempt."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._count: Counter[tuple[str, RunEventKind]] = Counter()
+        self._submitted: set[str] = set()
+        self._ends: dict[str, str] = {}
+        for event in context.facts(RunEvent):
+            self._count[event.run_id, event.kind] += 1
+            if event.kind is RunEventKind.SUBMITTED:
+                self._submitted.add(event.run_id)
+            if event.kind in ENDINGS and event.detail:
+                self._ends[event.run_id] = event.detail
+
+    def submitted(self, job: Job) -> bool:
+        """Whether this attempt handed the job to the launcher before."""
+        return job.run_id in self._submitted
+
+    def outcome(self, job: Job) -> Outcome | None:
+        """How the job ended for this attempt, unless that says nothing of the work."""
+        detail = self._ends.get(job.run_id)
+        outcome = _read_end(detail) if detail is not None else None
+        return None if outcome is None or outcome.is_inconclusive else outcome
+
+    def record_end(
+        self, job: Job, kind: RunEventKind, outcome: Outcome, *, charge: Charge = NO_CHARGE
+    ) -> None:
+        """Write down how a job ended, with its whole result."""
+        result = json.loads(outcome.result.to_json()) if outcome.result else None
+        told = json.dumps({"source": outcome.reused_from, "result": result})
+        self.record(job, kind, told, charge=charge)
+
+    def record(
+        self,
+        job: Job,
+        kind: RunEventKind,
+        detail: str | None = None,
+        *,
+        charge: Charge = NO_CHARGE,
+    ) -> None:
+        """Write down that something happened, durably; with the charge where a job of its own ended."""
+        view = self._context.view
+        repeat = self._count[job.run_id, kind]
+        self._count[job.run_id, kind] += 1
+        identity = event_id(
+            **view.keys, stage=view.stage, ordinal=job.ordinal, kind=kind, repeat=repeat
+        )
+        self._context.record(
+            RunEvent(
+                **view.keys,
+                event_id=identity,
+                stage=view.stage,
+                run_id=job.run_id,
+                run_key=job.run_key,
+                ordinal=job.ordinal,
+                kind=kind,
+                detail=detail,
+                gpu_hours=charge.gpu_hours,
+                cost_usd=charge.usd,
+            )
+        )
+
+
+def _read_end(detail: str) -> Outcome | None:
+    """The outcome that `record_end` wrote; None for one that is no whole result."""
+    told = json.loads(detail)
+    try:
+        result = JobResult.from_json(json.dumps(told["result"]))
+    except ResultError:
+        return None
+    return Outcome(result=result, reused_from=told["source"])

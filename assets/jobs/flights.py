@@ -1,0 +1,119 @@
+"""The jobs that a launcher has, from submission to end: all are asked for in one call."""
+
+from collections.abc import Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from assets.jobs.job import Job
+from launchers import JobPhase, JobResult, JobSpec, Launcher, Ticket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flight:
+    """A job on its way."""
+
+    job: Job
+    spec: JobSpec
+    run_id: str
+    """By which the launcher knows it: the job's own, or that of one that it was adopted from."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the job is run for this attempt."""
+        return self.run_id == self.job.run_id
+
+
+class Looked(NamedTuple):
+    """What happened since the last look."""
+
+    accepted: list[Flight]
+    """The launcher has them."""
+    ended: list[tuple[Flight, JobResult]]
+
+
+class Flights:
+    """Jobs that were handed to a launcher and have not ended."""
+
+    def __init__(self, launcher: Launcher, *, beside: Collection[str] = ()) -> None:
+        """Nothing flies yet.
+
+        Args:
+            launcher: who runs them.
+            beside: run ids of jobs of other attempts that may still take slots.
+        """
+        self._launcher = launcher
+        self._beside = set(beside)
+        self._submitting: dict[str, tuple[Flight, Future[Ticket]]] = {}
+        self._live: dict[str, Flight] = {}
+        self._threads = ThreadPoolExecutor(launcher.submits_at_once, "submit")
+
+    def __len__(self) -> int:
+        return len(self._submitting) + len(self._live)
+
+    def __iter__(self) -> Iterator[Flight]:
+        yield from (flight for flight, _ in self._submitting.values())
+        yield from self._live.values()
+
+    @property
+    def is_submitting(self) -> bool:
+        """Whether a job has not been accepted yet."""
+        return bool(self._submitting)
+
+    @property
+    def free_slots(self) -> int:
+        """How many more jobs the launcher may be given."""
+        return self._launcher.slots - len(self) - len(self._beside)
+
+    def submit(self, job: Job, spec: JobSpec) -> None:
+        """Hands a job over; in a thread, since a machine may have to be found for it first."""
+        flight = Flight(job=job, spec=spec, run_id=job.run_id)
+        ticket = self._threads.submit(lambda: self._launcher.submit(spec, job.files()))
+        self._submitting[job.run_id] = (flight, ticket)
+
+    def follow(self, job: Job, spec: JobSpec, run_id: str) -> None:
+        """Waits for a job that the launcher has already."""
+        self._live[run_id] = Flight(job=job, spec=spec, run_id=run_id)
+
+    def look(self) -> Looked:
+        """Asks once for all.
+
+        Raises:
+            Exception: what a submission raised.
+        """
+        accepted = [flight for flight, ticket in self._submitting.values() if ticket.done()]
+        for flight in accepted:
+            _, ticket = self._submitting.pop(flight.run_id)
+            ticket.result()
+            self._live[flight.run_id] = flight
+        asked = self._live.keys() | self._beside
+        states = self._launcher.states(asked) if asked else {}
+        self._beside -= {each for each in self._beside if states[each].phase.has_ended}
+        ended = [
+            (flight, states[run_id].outcome(flight.spec))
+            for run_id, flight in list(self._live.items())
+            if states[run_id].phase.has_ended
+        ]
+        for flight, _ in ended:
+            del self._live[flight.run_id]
+        return Looked(accepted, ended)
+
+    def cancel(self) -> None:
+        """Has the jobs of this attempt killed; those of others are no longer waited for."""
+        self._live = {run_id: each for run_id, each in self._live.items() if each.is_own}
+        self._launcher.cancel([flight.run_id for flight in self])
+
+    def close(self) -> None:
+        """Ends the threads that submit."""
+        self._threads.shutdown()
+
+
+def alive(launcher: Launcher, run_ids: Collection[str]) -> set[str]:
+    """Which of these jobs need not be submitted again: they run, or have a result that says something."""
+    states = launcher.states(run_ids) if run_ids else {}
+    return {
+        run_id
+        for run_id, state in states.items()
+        if state.phase in (JobPhase.QUEUED, JobPhase.RUNNING, JobPhase.UNKNOWN)
+        or (state.result is not None and not state.result.is_inconclusive)
+    }

@@ -1,0 +1,294 @@
+"""One pool for the jobs of a stage: intent recorded, submitted, polled in one call, settled.
+
+A job is at any time in one of four places: `waiting` for a slot, `following` another job with the
+same run_key, in `flights`, or in `outcomes`. What happens to it is recorded before it counts, so that
+a search killed at any moment goes on where it stood. What an end means is for whoever made the pool.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from assets.attempt.context import Context
+from assets.attempt.monitor import StopLevel
+from assets.errors import Interrupted
+from assets.jobs.events import JobEvents
+from assets.jobs.flights import Flight, Flights, alive
+from assets.jobs.job import Job, Outcome, may_stand_in
+from lake.tables import Run, RunEventKind
+from launchers import JobResult
+from launchers.sandbox.levels import at_least
+
+REPORT_SECONDS = 1.0
+MOST_RESTARTS = 1
+"""Times that a job is started again whose outcome says nothing: lost, infrastructure, cancelled."""
+WEAK = "it ran at a weaker sandbox level than is wanted now"
+
+
+def always(result: JobResult) -> bool:
+    """Whatever the result."""
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How a pool treats its jobs."""
+
+    stopped: str
+    """What is said when the user has stopped it."""
+    may_restart: Callable[[JobResult], bool] = always
+    """Whether another try may help after a result that says nothing."""
+    quorum: float = 1.0
+    """Share of the jobs after whose end `run` returns, once all of them have begun."""
+    beside: Collection[str] = ()
+    """Run ids of jobs of other attempts that may still take slots."""
+
+
+class Pool:
+    """Jobs of one attempt."""
+
+    def __init__(
+        self,
+        context: Context,
+        rules: Rules,
+        *,
+        on_end: Callable[[Job, Outcome], None] = lambda job, outcome: None,
+        report: Callable[["Pool"], None] = lambda pool: None,
+    ) -> None:
+        """Nothing is begun yet.
+
+        Args:
+            context: the attempt.
+            rules: how its jobs are treated.
+            on_end: told of each job once, when its outcome is recorded; what it raises ends the round.
+            report: called when something has changed, and about every second.
+        """
+        self.context = context
+        self.rules = rules
+        self.jobs: list[Job] = []
+        self.outcomes: dict[str, Outcome] = {}
+        """By run_id."""
+        self._on_end, self._tell = on_end, report
+        self._events = JobEvents(context)
+        self._flights = Flights(context.launcher, beside=rules.beside)
+        self._waiting: deque[Job] = deque()
+        self._following: dict[str, list[Job]] = {}
+        self._shared: dict[str, Outcome] = {}
+        """By run_key: an outcome that may stand in for other jobs."""
+        self._refused: set[str] = set()
+        """Other jobs whose outcome may not stand in."""
+        self._restarts: Counter[str] = Counter()
+        self._cancelled = False
+        self._reported_at = 0.0
+
+    @property
+    def running(self) -> int:
+        """Jobs that the launcher has."""
+        return len(self._flights)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job has no outcome yet."""
+        return bool(self._waiting or self._flights)
+
+    def add(self, jobs: Sequence[Job], *, finished: Mapping[str, Run] | None = None) -> None:
+        """Take jobs on: known outcomes, then jobs that this attempt had started, then the rest.
+
+        Args:
+            jobs: what is to be run.
+            finished: rows of the lake that may stand in, by run_key.
+        """
+        self.jobs += jobs
+        started = alive(
+            self.context.launcher, [job.run_id for job in jobs if self._events.submitted(job)]
+        )
+        for job in jobs:
+            outcome = self.outcomes.get(job.run_id) or self._events.outcome(job)
+            if outcome is not None and not self._is_weak(outcome.result):
+                self._keep(job, outcome)
+            elif finished and job.run_key in finished:
+                source = finished[job.run_key]
+                self._events.record(job, RunEventKind.ADOPTED, source.run_id)
+                self._keep(job, Outcome(run=source, reused_from=source.run_id))
+            elif job.run_id in started:
+                self._flights.follow(job, job.spec(), job.run_id)
+            else:
+                self._waiting.append(job)
+
+    def run(self) -> dict[str, Outcome]:
+        """Rounds until every job has an outcome, or the quorum has; gives the outcomes by run_id.
+
+        Raises:
+            Interrupted: the user stopped it; what ended until then is recorded.
+            BudgetReached: jobs are left that the budget does not let start.
+        """
+        while self.is_busy and not self._is_quorate():
+            if not self.tick():
+                time.sleep(self.context.launcher.poll_seconds)
+        self.finish()
+        return self.outcomes
+
+    def finish(self) -> None:
+        """Tells the last state, and ends the threads.
+
+        Raises:
+            Interrupted: jobs were cancelled on the user's word.
+        """
+        self._flights.close()
+        if self._cancelled:
+            raise Interrupted(self.rules.stopped)
+        self._report(at_once=True)
+
+    def tick(self) -> bool:
+        """One round; whether something has moved.
+
+        Raises:
+            Interrupted: the user wants to stop, and nothing runs any more.
+            BudgetReached: nothing runs, and nothing that waits may start.
+        """
+        self._obey_stop()
+        moved = self._start_some()
+        looked = self._flights.look()
+        for flight in looked.accepted:
+            self._events.record(flight.job, RunEventKind.SUBMITTED)
+        for flight, result in looked.ended:
+            self._end(flight, result)
+        moved = moved or bool(looked.accepted or looked.ended)
+        self._report(at_once=moved)
+        return moved
+
+    def cancel(self) -> None:
+        """Has what runs killed; a later process starts it again."""
+        self._cancelled = True
+        self._flights.cancel()
+
+    def _is_quorate(self) -> bool:
+        """Whether enough jobs have ended, with every essential one, and all others have begun."""
+        if self._waiting or self._following or self._flights.is_submitting:
+            return False
+        missing = [job for job in self.jobs if job.run_id not in self.outcomes]
+        ended = len(self.jobs) - len(missing)
+        enough = ended >= self.rules.quorum * len(self.jobs)
+        return enough and not any(job.essential for job in missing)
+
+    def _obey_stop(self) -> None:
+        level = self.context.stop.level
+        if level is StopLevel.CANCEL and not self._cancelled:
+            self.cancel()
+        if self._flights:
+            return
+        if level is not StopLevel.GO:
+            self._flights.close()
+            raise Interrupted(self.rules.stopped)
+        if self._waiting:
+            self.context.spending.check(self.context.launcher.reserve(self._waiting[0].spec()))
+
+    def _start_some(self) -> bool:
+        """Begins jobs while there are slots and nothing stands against it."""
+        moved = False
+        while self._waiting and self.context.stop.level is StopLevel.GO:
+            job = self._waiting.popleft()
+            if job.run_key in self._shared:
+                self._settle(job, self._shared[job.run_key])
+            elif any(job.run_key == flight.job.run_key for flight in self._flights):
+                self._following.setdefault(job.run_key, []).append(job)
+            elif self._flights.free_slots < 1 or not self._start(job):
+                self._waiting.appendleft(job)
+                break
+            moved = True
+        return moved
+
+    def _start(self, job: Job) -> bool:
+        """Adopts the job or hands it to the launcher; whether the budget lets it."""
+        spec, launcher = job.spec(), self.context.launcher
+        most = launcher.reserve(spec)
+        if self.context.spending.refusal(most) is not None:
+            return False
+        twin = launcher.find(spec)
+        if twin is not None and twin not in (job.run_id, *self._refused):
+            self._events.record(job, RunEventKind.ADOPTED, twin)
+            self._flights.follow(job, spec, twin)
+            return True
+        self._events.record(job, RunEventKind.INTENDED)
+        self.context.spending.reserve(job.run_id, most)
+        self._flights.submit(job, spec)
+        return True
+
+    def _end(self, flight: Flight, result: JobResult) -> None:
+        job, followers = flight.job, self._following.pop(flight.job.run_key, [])
+        outcome = Outcome(result=result, reused_from=None if flight.is_own else flight.run_id)
+        weak, shared = self._is_weak(result), self._may_stand_in(result)
+        if weak or not shared:
+            self._waiting.extendleft(reversed(followers))
+        if not flight.is_own and (weak or not shared):
+            self._refused.add(flight.run_id)
+            self._waiting.appendleft(job)
+        elif weak:
+            self._again(flight, result, RunEventKind.LOST, WEAK)
+            self._waiting.appendleft(job)
+        elif result.is_inconclusive and self._cancelled:
+            self._again(flight, result, RunEventKind.CANCELLED, None)
+        elif result.is_inconclusive and self._may_restart(job, result):
+            self._restarts[job.run_id] += 1
+            self._again(flight, result, RunEventKind.LOST, result.reason)
+            self._waiting.append(job)
+        else:
+            self._settle(job, outcome, flight)
+            for each in followers if shared else []:
+                self._settle(each, Outcome(result=result, reused_from=flight.run_id))
+
+    def _again(
+        self, flight: Flight, result: JobResult, kind: RunEventKind, detail: str | None
+    ) -> None:
+        """Records an end that settles nothing; it has cost something all the same."""
+        charge = self.context.launcher.settle(flight.spec, result)
+        self.context.spending.settle(flight.run_id, charge)
+        self._events.record(flight.job, kind, detail, charge=charge)
+
+    def _may_restart(self, job: Job, result: JobResult) -> bool:
+        return self._restarts[job.run_id] < MOST_RESTARTS and self.rules.may_restart(result)
+
+    def _settle(self, job: Job, outcome: Outcome, flight: Flight | None = None) -> None:
+        """Records how a job ended, then counts it.
+
+        Args:
+            job: that has ended.
+            outcome: its own or another job's.
+            flight: the job's own, whose cost is counted here.
+        """
+        if job.run_id not in self.outcomes and outcome.result is not None:
+            kind = RunEventKind(outcome.result.status)
+            if flight is not None and flight.is_own:
+                charge = self.context.launcher.settle(flight.spec, outcome.result)
+                self.context.spending.settle(job.run_id, charge)
+                self._events.record_end(job, kind, outcome, charge=charge)
+            else:
+                self._events.record_end(job, kind, outcome)
+        self._keep(job, outcome)
+
+    def _keep(self, job: Job, outcome: Outcome) -> None:
+        self.outcomes[job.run_id] = outcome
+        result = outcome.result
+        if result is not None and self._may_stand_in(result):
+            source = outcome.reused_from or job.run_id
+            self._shared.setdefault(job.run_key, Outcome(result=result, reused_from=source))
+        self._on_end(job, outcome)
+
+    def _is_weak(self, result: JobResult | None) -> bool:
+        """Whether a job that says something ran behind a weaker wall than is wanted now."""
+        if result is None or result.is_inconclusive:
+            return False
+        return not at_least(result.sandbox_level, self.context.level)
+
+    def _may_stand_in(self, result: JobResult) -> bool:
+        deterministic = self.context.view.profile.deterministic
+        return may_stand_in(result.status, result.blame, deterministic=deterministic)
+
+    def _report(self, *, at_once: bool) -> None:
+        due = time.monotonic() - self._reported_at >= REPORT_SECONDS
+        if at_once or due:
+            self._tell(self)
+        if due:
+            self._reported_at = time.monotonic()
+            self.context.writer.flush()

@@ -1,0 +1,61 @@
+"""The row of a run, from how its job ended."""
+
+from dataclasses import replace
+
+from assets.attempt.view import AttemptView
+from assets.runs.plan import PlannedRun
+from lake.tables import Blame, Run, RunStatus, now
+from launchers import Charge, Evaluation, JobResult
+from launchers.result import SCORE, TRAIN
+
+NO_EVALUATION = Evaluation(metric="")
+
+
+def taken_over(view: AttemptView, planned: PlannedRun, source: Run) -> Run:
+    """The row of a run in whose place an earlier row stands."""
+    return replace(
+        source,
+        **view.keys,
+        created_at=now(),
+        run_id=planned.run_id,
+        patch_id=planned.patch.patch_id,
+        purpose=planned.purpose,
+        reused_from=source.run_id,
+    )
+
+
+def row_of(
+    view: AttemptView, planned: PlannedRun, result: JobResult, charge: Charge, *, launcher: str
+) -> Run:
+    """The row of a run whose job has ended."""
+    evaluation = result.evaluation or NO_EVALUATION
+    versions = {name: version for name, version in result.versions.items() if version is not None}
+    versions |= {"torch": view.setup.site.torch, "evaluator": view.setup.evaluator}
+    return Run(
+        **view.keys,
+        run_id=planned.run_id,
+        patch_id=planned.patch.patch_id,
+        run_key=planned.run_key,
+        seed=planned.seed,
+        purpose=planned.purpose,
+        profile=view.settings.profile,
+        launcher=launcher,
+        status=RunStatus(result.status),
+        blame=Blame(result.blame) if result.blame else None,
+        reason=result.reason,
+        wall_seconds=result.wall_seconds(TRAIN),
+        cpu_seconds=result.cpu_seconds(TRAIN),
+        score_cpu_seconds=result.cpu_seconds(SCORE),
+        step_wall_seconds={step.name: step.wall_seconds for step in result.steps},
+        step_cpu_seconds={step.name: step.cpu_seconds for step in result.steps},
+        gpu_hours=charge.gpu_hours,
+        cost_usd=charge.usd,
+        hardware=result.hardware,
+        versions=versions,
+        sandbox_level=result.sandbox_level,
+        sandbox_gaps=result.sandbox_gaps,
+        log_tail=result.log_tail,
+        value=evaluation.value,
+        verdicts=dict(evaluation.verdicts),
+        measures=dict(evaluation.measures),
+    )

@@ -1,0 +1,180 @@
+"""How a job ended: the content of `result.json`, parsed once.
+
+The supervisor writes it, launchers hand it over, and whoever asked for the job reads it; nobody
+else spells its keys. Results that were written before jobs had steps are read too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from launchers.plain import PlainError, json_text, read_record, strict_json
+
+TRAIN, SCORE = "train", "score"
+"""Names of the steps that every scored job has."""
+STATUSES = ("finished", "failed", "cancelled")
+
+
+class ResultError(ValueError):
+    """A text is no result of a job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What trusted code reported: a value, or the blame and the reason why there is none."""
+
+    metric: str
+    value: float | None = None
+    blame: str | None = None
+    """`evaluate` or `guard`, where there is no value."""
+    reason: str | None = None
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """What one program of a job took, and how it ended."""
+
+    name: str
+    ending: str
+    """exit, deadline, cpu_limit, limit or cancelled."""
+    exit_code: int | None = None
+    """Negative for a signal; None if the supervisor killed it."""
+    wall_seconds: float
+    cpu_seconds: float
+    """Of its whole process tree."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A harvested file."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """A job that ended."""
+
+    run_id: str
+    run_key: str
+    status: str
+    """finished, failed or cancelled."""
+    blame: str | None = None
+    """The one boundary that a failure belongs to."""
+    reason: str | None = None
+    steps: tuple[StepResult, ...] = ()
+    """Programs that were run, in order, the one that failed included."""
+    evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
+    """Name of the grading step -> its report."""
+    outputs: Mapping[str, Output] = field(default_factory=dict)
+    refused_outputs: Mapping[str, str] = field(default_factory=dict)
+    """Name -> why it was not taken."""
+    sandbox_level: str
+    sandbox_gaps: tuple[str, ...] = ()
+    hardware: str = ""
+    versions: Mapping[str, str | None] = field(default_factory=dict)
+    log_tail: str = ""
+    log_bytes: int = 0
+
+    @property
+    def is_inconclusive(self) -> bool:
+        """Whether it says nothing of the work, so that the job may be started again."""
+        return self.status == "cancelled" or self.blame in ("infrastructure", "setup")
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """The report of the last grading step."""
+        return list(self.evaluations.values())[-1] if self.evaluations else None
+
+    def step(self, name: str) -> StepResult | None:
+        """The step of that name, if it was run."""
+        return next((step for step in self.steps if step.name == name), None)
+
+    def wall_seconds(self, name: str) -> float | None:
+        """Wall clock of a step; None where it was not run."""
+        step = self.step(name)
+        return step.wall_seconds if step else None
+
+    def cpu_seconds(self, name: str) -> float | None:
+        """CPU time of a step's whole process tree; None where it was not run."""
+        step = self.step(name)
+        return step.cpu_seconds if step else None
+
+    def to_json(self) -> str:
+        """The text of result.json.
+
+        Raises:
+            ValueError: a number is infinite or NaN.
+        """
+        return json_text(self)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "JobResult":
+        """Reads result.json.
+
+        Raises:
+            ResultError: it is no result that a supervisor wrote whole.
+        """
+        try:
+            plain = strict_json(text)
+            if isinstance(plain, dict) and "steps" not in plain:
+                plain = _with_steps(plain)
+            result = read_record(cls, plain, "result.json")
+        except PlainError as error:
+            raise ResultError(str(error)) from error
+        if result.status not in STATUSES:
+            raise ResultError(
+                f"result.json: found the status {result.status!r}, expected one of {STATUSES}"
+            )
+        return result
+
+
+def lost_result(run_id: str, run_key: str) -> JobResult:
+    """What stands for a result where the supervisor died before it wrote any."""
+    return JobResult(
+        run_id=run_id,
+        run_key=run_key,
+        status="failed",
+        blame="infrastructure",
+        reason="the supervisor died",
+        sandbox_level="none",
+    )
+
+
+def _with_steps(old: dict[str, Any]) -> dict[str, Any]:
+    """A result from before jobs had steps, when each trained and was scored, in today's form."""
+    kept = dict(old)
+    train = [kept.pop(name, None) for name in ("wall_seconds", "cpu_seconds", "exit_code")]
+    score = [kept.pop(name, None) for name in ("score_wall_seconds", "score_cpu_seconds")]
+    report = kept.pop("evaluation", None)
+    rows = (
+        (TRAIN, _ending_of_training(old), *train),
+        (SCORE, _ending_of_scoring(old), *score, 0 if report else None),
+    )
+    keys = ("name", "ending", "wall_seconds", "cpu_seconds", "exit_code")
+    kept["steps"] = [dict(zip(keys, row, strict=True)) for row in rows if row[2] is not None]
+    kept["evaluations"] = {SCORE: report} if report else {}
+    return kept
+
+
+def _ending_of_training(old: Mapping[str, Any]) -> str:
+    """How the training of an old result ended, which it says by its blame and its reason alone."""
+    if old.get("exit_code") is not None:
+        return "exit"
+    if old.get("status") == "cancelled":
+        return "cancelled"
+    if old.get("blame") == "timeout" and "CPU time" in str(old.get("reason")):
+        return "cpu_limit"
+    return "limit" if old.get("blame") == "train" else "deadline"
+
+
+def _ending_of_scoring(old: Mapping[str, Any]) -> str:
+    """How the scoring of an old result ended."""
+    if old.get("evaluation"):
+        return "exit"
+    if old.get("status") == "cancelled":
+        return "cancelled"
+    return {"timeout": "deadline", "evaluate": "limit"}.get(str(old.get("blame")), "exit")
