@@ -12,6 +12,7 @@ Leaves out how many jobs run at once: whoever submits counts.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from launchers.charges import gpus
     from launchers.job import Charge, JobPhase, JobSpec, JobState, Ticket
     from launchers.launcher import JobRunningError, Launcher, LauncherError, UnknownJobError
     from launchers.local import LocalLauncher
@@ -48,6 +49,7 @@ __all__ = [
     "Ticket",
     "TreeError",
     "UnknownJobError",
+    "gpus",
     "tree_hash",
 ]
 
@@ -77,6 +79,7 @@ _HOMES = {
     "Ticket": "job",
     "TreeError": "tree",
     "UnknownJobError": "launcher",
+    "gpus": "charges",
     "tree_hash": "tree",
 }
 

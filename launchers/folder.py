@@ -2,7 +2,8 @@
 
 RUN/ spec.json   the job
      place.json  what it is told of this machine: interpreter, data, GPUs
-     env/        the patched tree
+     tree        the patched tree, in one file
+     env/        that tree laid down, anew for every program
      judge/      its frozen files alone, while a grader runs
      out/        harvested outputs, only what was declared
      log.txt     bounded log of what ran for itself: training
@@ -25,6 +26,7 @@ from launchers.result import JobResult, ResultError
 
 SPEC = "spec.json"
 PLACE = "place.json"
+TREE = "tree"
 ENV = "env"
 JUDGE = "judge"
 OUT = "out"
@@ -135,9 +137,12 @@ def _remove(path: str) -> None:
         return
     os.chmod(path, 0o700)
     with os.scandir(path) as entries:
-        inner = [entry.path for entry in entries]
-    for one in inner:
-        _remove(one)
+        inner = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for one, is_folder in inner:
+        if is_folder:
+            _remove(one)
+        else:
+            os.unlink(one)
     os.rmdir(path)
 
 

@@ -47,7 +47,7 @@ class JobSpec:
     run_key: str
     """What is computed, whoever asks: equal keys mean equal work."""
     tree: str
-    """The hash that `tree_hash` must give for env/."""
+    """The hash that `tree_hash` must give for its files."""
     data: str
     """Hash of the prepared data, which the worker has under this name."""
     steps: tuple[Step, ...]

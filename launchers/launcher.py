@@ -90,7 +90,7 @@ class Launcher(Protocol):
         """
 
     def release(self, run_id: str, *, keep_outputs: bool) -> None:
-        """Removes env/ (and out/) of a done job whose score has been committed."""
+        """Removes the tree (and out/) of a done job whose score has been committed."""
 
     def reserve(self, spec: JobSpec) -> Charge:
         """The most that the job may cost; set aside before it is submitted."""

@@ -1,4 +1,4 @@
-"""How a job is laid down in a run folder, taken out of the way, and what half-laid folders become."""
+"""How a job is laid down in a run folder, and how one that was is taken out of the way."""
 
 import os
 import time
@@ -8,7 +8,7 @@ from pathlib import Path
 from launchers import folder as names
 from launchers.job import JobSpec
 from launchers.place import Place
-from launchers.tree import lay_tree
+from launchers.tree import TreeError, pack_tree
 
 UNFINISHED = ".new-"
 """Starts the name of a run folder that is still being laid down."""
@@ -18,10 +18,10 @@ UNFINISHED_SECONDS = 60.0
 
 def lay_job(run: Path, spec: JobSpec, place: Place, files: Mapping[str, bytes]) -> None:
     """Writes what a supervisor needs into a folder that has none of it."""
+    names.write_whole(str(run / names.TREE), pack_tree(files), synced=False)
     names.write_whole(str(run / names.SPEC), spec.to_json().encode(), synced=False)
     names.write_whole(str(run / names.PLACE), place.to_json().encode(), synced=False)
     (run / names.OUT).mkdir()
-    lay_tree(str(run / names.ENV), files)
 
 
 def create_run(run: Path, spec: JobSpec, place: Place, files: Mapping[str, bytes]) -> int | None:
@@ -36,11 +36,11 @@ def create_run(run: Path, spec: JobSpec, place: Place, files: Mapping[str, bytes
     try:
         lay_job(building, spec, place, files)
         building.rename(run)
-    except OSError:
+    except (OSError, TreeError) as error:
         names.remove_tree(str(building))
         if lock is not None:
             os.close(lock)
-        if run.exists():
+        if isinstance(error, OSError) and run.exists():
             return None
         raise
     return lock

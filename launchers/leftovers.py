@@ -39,7 +39,7 @@ def find_leftovers(run: str) -> list[Process]:
 def _recorded(run: str) -> set[tuple[int, int]]:
     """Pids and start times that the supervisor noted since the machine was started."""
     try:
-        with open(os.path.join(run, names.PROCESSES), encoding="ascii") as file:
+        with open(os.path.join(run, names.PROCESSES), encoding="utf-8") as file:
             boot, *rows = [*file, ""]
     except FileNotFoundError:
         return set()

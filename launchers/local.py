@@ -160,7 +160,7 @@ class LocalLauncher:
         return live | states
 
     def release(self, run_id: str, *, keep_outputs: bool) -> None:
-        """Removes env/ (and out/) of a done job; what says what happened stays.
+        """Removes the tree (and out/) of a done job; what says what happened stays.
 
         Raises:
             JobRunningError: the job is not done.
@@ -173,6 +173,7 @@ class LocalLauncher:
                 f"{run}: found a job that is not done, expected a result.json; "
                 "wait for it or cancel it first"
             )
+        names.remove_file(str(run / names.TREE))
         names.remove_tree(str(run / names.ENV))
         if not keep_outputs:
             names.remove_tree(str(run / names.OUT))

@@ -66,12 +66,14 @@ def read_text(cls: type[Record], text: str | bytes, where: str) -> Record:
 
 def to_plain(value: Any) -> Any:  # noqa: ANN401  # any of the types above
     """A record, and all in it, as JSON has it."""
+    if value is None or type(value) in WORDS:
+        return value
     if is_dataclass(value):
         told = {KIND: getattr(value, KIND)} if hasattr(value, KIND) else {}
         return told | {one.name: to_plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Mapping):
         return {name: to_plain(inner) for name, inner in value.items()}
-    return [to_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
+    return [to_plain(inner) for inner in value]
 
 
 def read_record(cls: type[Record], plain: object, where: str) -> Record:
@@ -107,21 +109,22 @@ def read(kind: Any, value: Any, where: str) -> Any:  # noqa: ANN401  # any of th
     Raises:
         PlainError: it is of another type.
     """
-    if get_origin(kind) is tuple:
+    if kind in WORDS:
+        return _read_single(kind, value, where)
+    origin = get_origin(kind)
+    if origin is tuple:
         if not isinstance(value, tuple | list):
             raise _refusal(where, value, "a list")
         inner = get_args(kind)[0]
         return tuple(read(inner, one, f"{where}[{number}]") for number, one in enumerate(value))
-    if get_origin(kind) is Mapping:
+    if origin is Mapping:
         if not isinstance(value, Mapping):
             raise _refusal(where, value, "an object")
         inner = get_args(kind)[1]
         return {name: read(inner, one, f"{where}.{name}") for name, one in value.items()}
     if isinstance(kind, types.UnionType):
         return _read_one_of(get_args(kind), value, where)
-    if is_dataclass(kind):
-        return read_record(kind, value, where)  # type: ignore[arg-type]
-    return _read_single(kind, value, where)
+    return read_record(kind, value, where)
 
 
 def _read_single(kind: type, value: object, where: str) -> object:

@@ -53,7 +53,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 def boot_id() -> str:
     """Names the present run of the machine: after a reboot, pids and start times mean nothing."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return file.read().strip()
     except FileNotFoundError:
         return "-"

@@ -38,7 +38,7 @@ def is_settled(run: Path, spec: JobSpec) -> bool:
 def terminate_supervisor(run: Path) -> bool:
     """Sends SIGTERM to the process that the lock file names, if it is the one that wrote it."""
     try:
-        pid, born = map(int, (run / names.LOCK).read_text(encoding="ascii").split())
+        pid, born = map(int, (run / names.LOCK).read_text(encoding="utf-8").split())
     except ValueError:
         return False
     found = read_process(pid)

@@ -1,6 +1,7 @@
-"""The patched tree of a job: its hash, how it is laid down, and how it is read back."""
+"""The patched tree of a job: its hash, how it travels in one file, and how it is laid down."""
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 
@@ -54,35 +55,45 @@ def lay_tree(folder: str, files: Mapping[str, bytes]) -> None:
         OSError: it cannot be written.
     """
     os.mkdir(folder)
+    made = {folder}
     for path, content in files.items():
         target = os.path.join(folder, checked_path(path))
-        os.makedirs(os.path.dirname(target), exist_ok=True)
+        above = os.path.dirname(target)
+        if above not in made:
+            os.makedirs(above, exist_ok=True)
+            made.add(above)
         with open(target, "xb") as file:
             file.write(content)
 
 
-def read_tree(folder: str) -> dict[str, bytes]:
-    """Reads a tree back.
+def pack_tree(files: Mapping[str, bytes]) -> bytes:
+    """The tree as one file: a line of JSON with each path and its size, then all contents.
+
+    Raises:
+        TreeError: a path leaves the tree.
+    """
+    sizes = [(checked_path(path), len(content)) for path, content in files.items()]
+    return b"".join([json.dumps(sizes).encode(), b"\n", *files.values()])
+
+
+def unpack_tree(packed: bytes) -> dict[str, bytes]:
+    """The tree that `pack_tree` wrote down.
 
     Returns:
         Relative path with forward slashes -> content.
 
     Raises:
-        TreeError: the folder holds a link, a pipe or a device.
-        OSError: it cannot be read.
+        TreeError: it is cut off, or no packed tree at all.
     """
+    line, _, contents = packed.partition(b"\n")
     files: dict[str, bytes] = {}
-    pending = [""]
-    while pending:
-        inner = pending.pop()
-        with os.scandir(os.path.join(folder, inner)) as entries:
-            for entry in entries:
-                path = f"{inner}{entry.name}"
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(f"{path}/")
-                elif entry.is_file(follow_symlinks=False):
-                    with open(entry.path, "rb") as file:
-                        files[path] = file.read()
-                else:
-                    raise TreeError(f"tree: {path} is no regular file; remove it from the tree")
+    begin = 0
+    try:
+        for path, size in json.loads(line):
+            files[checked_path(path)] = contents[begin : begin + size]
+            begin += size
+    except (ValueError, TypeError) as error:
+        raise TreeError(f"tree: found no packed tree ({error}); submit the job again") from error
+    if begin != len(contents):
+        raise TreeError(f"tree: found {len(contents)} bytes, expected {begin}; submit again")
     return files

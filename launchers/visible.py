@@ -55,7 +55,7 @@ def visible(text: str) -> str:
 
 
 def visible_line(text: str) -> str:
-    r"""The text as `visible` shows it, with line feeds and tabs escaped too: for names and titles."""
+    r"""The text as `visible` shows it, line feeds and tabs escaped too: for names and titles."""
     return visible(text).replace("\n", r"\x0a").replace("\t", r"\x09")
 
 

@@ -55,7 +55,7 @@ def of_jobs(level: str, repeats: int) -> list[float]:
             result = jobs.run(f"job{number}", sandbox=level)
             events = jobs.path("events.jsonl", f"job{number}").read_text().splitlines()
             own = json.loads(events[-1])["supervisor_cpu_seconds"]
-            took.append(1000 * (result["cpu_seconds"] + result["score_cpu_seconds"] + own))
+            took.append(1000 * (sum(step.cpu_seconds for step in result.steps) + own))
     return took
 
 

@@ -32,7 +32,7 @@ from launchers import (
 )
 from launchers.laying import lay_job
 from launchers.process_table import read_process
-from launchers.tree import lay_tree, read_tree
+from launchers.tree import pack_tree
 
 ROOT = Path(launchers.__file__).parent.parent
 RIDGE = Path(__file__).parent / "environments" / "ridge"
@@ -64,8 +64,8 @@ def ridge_data() -> str:
 @functools.cache
 def ridge_tree() -> dict[str, bytes]:
     """The files of the small environment."""
-    tree = read_tree(str(RIDGE))
-    return {path: content for path, content in tree.items() if "__pycache__" not in path}
+    paths = [path for path in RIDGE.rglob("*") if path.is_file() and "__pycache__" not in str(path)]
+    return {str(path.relative_to(RIDGE)): path.read_bytes() for path in paths}
 
 
 def alive(pid: int) -> bool:
@@ -176,7 +176,7 @@ def jobs(tmp_path):
 
 
 def _is_over(launcher: LocalLauncher) -> bool:
-    """Whether nothing is left to cancel; a supervisor that was killed is known as lost a bit later."""
+    """Whether nothing is left to cancel; a killed supervisor is known as lost a bit later."""
     open_ = [run for run, state in launcher.reconcile().items() if state.phase is not JobPhase.DONE]
     launcher.cancel(open_)
     return not open_
@@ -196,6 +196,7 @@ def test_a_job_trains_harvests_and_scores(jobs):
     left = {path.name for path in jobs.launcher.fetch("job").iterdir()}
     kept = {
         "env",
+        "tree",
         "out",
         "lock",
         "log.txt",
@@ -240,12 +241,12 @@ def test_submitting_twice_starts_once(jobs):
 def test_two_processes_that_submit_at_once_start_one_job(jobs):
     spec, files = jobs.job(train="time.sleep(0.3); leave()")
     jobs.path("").parent.mkdir(exist_ok=True)
-    lay_tree(str(jobs.runs.parent / "tree"), files)
+    (jobs.runs.parent / "tree").write_bytes(pack_tree(files))
     (jobs.runs.parent / "spec.json").write_text(spec.to_json())
     script = (
         "import sys, time; from pathlib import Path; from launchers import *\n"
-        "from launchers.tree import read_tree\n"
-        "base = Path(sys.argv[1]); tree = read_tree(str(base / 'tree'))\n"
+        "from launchers.tree import unpack_tree\n"
+        "base = Path(sys.argv[1]); tree = unpack_tree((base / 'tree').read_bytes())\n"
         "spec = JobSpec.from_json((base / 'spec.json').read_text())\n"
         "launcher = LocalLauncher(base / 'runs', data=base / 'data')\n"
         "time.sleep(max(0, float(sys.argv[2]) - time.time()))\n"
@@ -262,13 +263,14 @@ def test_two_processes_that_submit_at_once_start_one_job(jobs):
 def test_a_supervisor_outlives_its_launcher_and_is_adopted(jobs):
     spec, files = jobs.job(train="time.sleep(0.5); leave()")
     jobs.runs.mkdir(exist_ok=True)
-    lay_tree(str(jobs.runs.parent / "tree"), files)
+    (jobs.runs.parent / "tree").write_bytes(pack_tree(files))
     script = (
         "import os, signal, sys; from pathlib import Path; from launchers import *\n"
-        "from launchers.tree import read_tree\n"
+        "from launchers.tree import unpack_tree\n"
         "base = Path(sys.argv[1])\n"
         "spec = JobSpec.from_json(sys.argv[2])\n"
-        "LocalLauncher(base / 'runs', data=base / 'data').submit(spec, read_tree(str(base / 'tree')))\n"
+        "launcher = LocalLauncher(base / 'runs', data=base / 'data')\n"
+        "launcher.submit(spec, unpack_tree((base / 'tree').read_bytes()))\n"
         "os.killpg(0, signal.SIGKILL)\n"
     )
     command = [sys.executable, "-c", script, str(jobs.runs.parent), spec.to_json()]

@@ -94,6 +94,20 @@ def test_a_lost_job_can_be_cancelled(jobs):
     assert not jobs.path("work").exists()
 
 
+def test_a_lost_job_of_an_older_version_can_be_cancelled_and_listed(jobs):
+    """Its specification had other fields, and nobody will submit it again."""
+    folder = jobs.path("", "old")
+    folder.mkdir()
+    (folder / "lock").touch()
+    (folder / "spec.json").write_text(
+        '{"run_id": "old", "run_key": "k", "seed": 0, "python": "/x"}'
+    )
+    assert jobs.launcher.reconcile()["old"].phase is JobPhase.LOST
+    jobs.launcher.cancel(["old"])
+    result = jobs.wait("old")
+    assert (result.run_id, result.run_key, result.status) == ("old", "k", "cancelled")
+
+
 def test_a_job_killed_at_any_moment_ends_with_one_result(jobs):
     for number in range(8):
         run_id = f"job-{number}"

@@ -237,7 +237,8 @@ def test_a_machine_without_bubblewrap_is_told_how_to_install_it(monkeypatch):
 )
 def test_a_model_that_does_not_answer_is_its_own_fault_at_every_level(jobs, level, serving):
     """`model/features.py` is imported by train.py too, so it misbehaves in the server only."""
-    lazy = f"import sys\nif 'serve' in sys.argv[0]:\n    {serving}\ndef features(x): return [1.0, *x]\n"
+    lazy = f"import sys\nif 'serve' in sys.argv[0]:\n    {serving}\n"
+    lazy += "def features(x): return [1.0, *x]\n"
     result = jobs.run(sandbox=level, files={"model/features.py": lazy.encode()}, score_seconds=60.0)
     assert result.blame == "evaluate", result.reason
 

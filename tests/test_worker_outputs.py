@@ -226,7 +226,8 @@ def cheat():
 def test_a_broken_evaluator_is_our_own_fault(jobs, evaluate, words):
     start = """
 import sys
-GOOD = '{"metric": "m", "value": 1.5, "reason": null, "blame": null, "verdicts": {}, "measures": {}}'
+GOOD = '{"metric": "m", "value": 1.5, "reason": null, "blame": null, '
+GOOD += '"verdicts": {}, "measures": {}}'
 def report(text):
     open(sys.argv[sys.argv.index("--result") + 1], "w").write(text)
 """

@@ -11,10 +11,10 @@ on processes do not bind real root, and the program is given a user id of its ow
 keeps root's, as only that lets the death of bubblewrap, which has no rights left, end it.
 
 No word of the command is `--`, which argument parsers of an environment would take for their own.
-A small shell in front opens files under fixed numbers, because a command line is all that
-evaluate.py is given to start a server with. Where the results are wanted, process 1 first waits until
-the supervisor has opened the folder through /proc: what the descriptor holds outlives the namespace
-and is read when nobody is left to change it.
+A small shell in front opens files under fixed numbers, because a command line is all that a grader
+is given to start a server with. Where the results are wanted, process 1 first waits until the
+supervisor has opened the folder through /proc: what the descriptor holds outlives the namespace and
+is read when nobody is left to change it.
 """
 
 import os
@@ -27,6 +27,7 @@ from collections.abc import Iterable, Sequence
 from launchers.sandbox import seccomp
 from launchers.sandbox.environment import DEFAULT_PATH, RUN_MARKER
 from launchers.sandbox.interpreter import SYSTEM, SYSTEM_EXTRAS, Interpreter, find_interpreter
+from launchers.sandbox.programs import needed
 from launchers.sandbox.status import RAISING, STANDING, STATUS, clear_status, has_failed
 from launchers.sandbox.view import ENV, GPU_DEVICES, OUT, View, WallError
 
@@ -47,16 +48,6 @@ IN_MEMORY = (*SCRATCH, f"{ROOM}/{OUT}")
 """What a program can write to, as it calls it."""
 ENTER_SECONDS = 30.0
 """How long bubblewrap may take until the program can begin."""
-
-
-def find_program(name: str) -> str | None:
-    """The path of a program, or None; `shutil` costs 4 ms to import."""
-    folders = os.environ.get("PATH", "").split(":")
-    for folder in (*folders, "/usr/bin", "/bin", "/usr/sbin", "/sbin"):
-        path = os.path.join(folder, name)
-        if os.path.isabs(folder) and os.access(path, os.X_OK) and os.path.isfile(path):
-            return path
-    return None
 
 
 class Bubblewrap:
@@ -100,7 +91,7 @@ class Bubblewrap:
         if view.lock:
             files.append(f"{LOCK_FD}<{shlex.quote(view.lock)}")
         raising = f'exec {" ".join(files)}; printf {RAISING} >&{STATUS_FD}; exec "$@"'
-        outer = ["/bin/sh", "-c", raising, "varve", _needed("bwrap"), *arguments(view)]
+        outer = ["/bin/sh", "-c", raising, "varve", needed("bwrap"), *arguments(view)]
         return [*outer, *_inside(view), *command]
 
     def open_out(self, view: View, pid: int) -> int:
@@ -141,9 +132,9 @@ def _inside(view: View) -> list[str]:
     """
     wait = f"read -r go <&{GATE_FD} || exit 125; exec {GATE_FD}<&-; " if view.out_bytes else ""
     if view.lock:  # whoever holds it is the supervisor: free, it died before it could end this
-        wait += f"{_needed('flock')} -n -s {LOCK_FD} && exit 125; exec {LOCK_FD}<&-; "
+        wait += f"{needed('flock')} -n -s {LOCK_FD} && exit 125; exec {LOCK_FD}<&-; "
     look = f'test -x "$1" && test -r . && printf {STANDING} >&{STATUS_FD} && exec {STATUS_FD}>&-'
-    limits = [_needed("prlimit"), *_limits(view)]
+    limits = [needed("prlimit"), *_limits(view)]
     user = _user()
     if not user:
         return [*limits, "/bin/sh", "-c", f'{wait}{look} || exit 126; "$@"; exit $?', "varve"]
@@ -161,8 +152,9 @@ def _check_readable(folder: str) -> None:
         for path in (root, *(os.path.join(root, name) for name in files)):
             if not os.stat(path).st_mode & stat.S_IROTH:
                 raise WallError(
-                    f"{path}: found a mode that lets its owner alone read it, expected one for all, "
-                    f"since behind the wall a job is another user; chmod -R o+rX {folder}"
+                    f"{path}: found a mode that lets its owner alone read it, expected one for "
+                    "all, since behind the wall a job is another user; "
+                    f"chmod -R o+rX {folder}"
                 )
 
 
@@ -207,7 +199,7 @@ def _user() -> list[str]:
         return []
     uid = str(FIRST_UID + os.getpid())
     drop = ["--reuid", uid, "--regid", uid, "--clear-groups", "--inh-caps=-all"]
-    return [_needed("setpriv"), *drop]
+    return [needed("setpriv"), *drop]
 
 
 def _limits(view: View) -> list[str]:
@@ -275,17 +267,10 @@ def _gpus(view: View) -> list[str]:
     return [word for name in names for word in ("--dev-bind-try", f"/dev/{name}", f"/dev/{name}")]
 
 
-def _needed(name: str) -> str:
-    found = find_program(name)
-    if found is None:
-        raise WallError(f"{name}: not found on this machine; `varve doctor` says what to install")
-    return found
-
-
 def _open_inside(pid: int) -> int | None:
     """The folder `out` of the namespace that bubblewrap `pid` made; None while it is not there."""
     try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:
             child = file.read().split()[0]
         inside = f"/proc/{child}/root"
         if os.path.samestat(os.stat(inside), os.stat("/")):

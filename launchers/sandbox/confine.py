@@ -242,8 +242,8 @@ class _Rules:
         if version < OLDEST_ABI:
             found = f"version {version}" if version > 0 else os.strerror(ctypes.get_errno())
             raise OSError(
-                f"Landlock: found {found}, expected version {OLDEST_ABI} or newer (Linux 6.12); use "
-                "another level or machine"
+                f"Landlock: found {found}, expected version {OLDEST_ABI} or newer (Linux 6.12); "
+                "use another level or machine"
             )
         self._handled = (1 << RIGHTS) - 1
         wanted = struct.pack("=QQQ", self._handled, ALL_OF_TCP, ALL_SCOPES)

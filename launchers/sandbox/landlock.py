@@ -1,4 +1,4 @@
-"""The level `landlock`: before it becomes a job's program, a process gives up what a job may not have.
+"""The level `landlock`: before it becomes a job's program, a process gives up what is not for jobs.
 
 It needs neither namespaces nor rights, so that it works in containers where bubblewrap does not.
 The command line starts confine.py, which is told what is allowed and becomes the command.

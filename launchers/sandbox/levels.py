@@ -1,4 +1,4 @@
-"""How strong the wall between a job and its machine is, and what each wall does not hold against."""
+"""How strong the wall between a job and its machine is, and what each does not hold against."""
 
 from typing import NamedTuple
 
@@ -29,18 +29,19 @@ LEVELS = {
     "landlock": Level(
         name="landlock",
         gaps=(
-            "processes: sees that others exist; for root a fork bomb is stopped by a watch, threads by "
-            "nothing; after a killed supervisor its grandchildren live until the next search",
+            "processes: sees that others exist; for root a fork bomb is stopped by a watch, "
+            "threads by nothing; after a killed supervisor its grandchildren live until the next "
+            "search",
             "files: learns names, sizes and times of files that it cannot open, masked ones too",
             "files: modes and times cannot be changed, though the calls say so",
             "memory: the limit is a watch that looks every tenth of a second; page tables and what "
             "waits in sockets are not counted",
             "disk: the quota is a watch that looks every tenth of a second",
-            "semaphores: none, so that torch's data-loader workers and multiprocessing's queues and "
-            "pools fail; use num_workers=0",
+            "semaphores: none, so that torch's data-loader workers and multiprocessing's queues "
+            "and pools fail; use num_workers=0",
             "sockets: none but connected pairs",
-            "signals: SIGCHLD keeps its default action, though the calls say otherwise; what is only woken "
-            "by it, such as `wait` in dash, waits for ever",
+            "signals: SIGCHLD keeps its default action, though the calls say otherwise; what is "
+            "only woken by it, such as `wait` in dash, waits for ever",
             "proc: child processes cannot read their own /proc/self",
             "compile: torch.compile reads every file of torch and fails where some are masked, "
             "unless TORCHINDUCTOR_FORCE_DISABLE_CACHES=1",
@@ -53,10 +54,10 @@ LEVELS = {
         gaps=(
             "memory: the limit is a watch that looks every tenth of a second; page tables and what "
             "waits in sockets are not counted",
-            "signals: SIGCHLD keeps its default action, though the calls say otherwise; what is only woken "
-            "by it, such as `wait` in dash, waits for ever",
-            "notes: locks on shared files are seen, and a file is found faster if anyone asked for it "
-            "before: a server can so look ahead unseen, unless its environment seals it",
+            "signals: SIGCHLD keeps its default action, though the calls say otherwise; what is "
+            "only woken by it, such as `wait` in dash, waits for ever",
+            "notes: locks on shared files are seen, and a file is found faster if anyone asked for "
+            "it before: a server can so look ahead unseen, unless its environment seals it",
             "kernel: shared with the machine; a hole in it is a hole in the wall",
         ),
     ),

@@ -10,10 +10,10 @@ import subprocess
 import sys
 import tempfile
 
-from launchers.sandbox.bwrap import find_program
 from launchers.sandbox.finding import Finding
 from launchers.sandbox.interpreter import find_interpreter
 from launchers.sandbox.levels import LEVELS
+from launchers.sandbox.programs import find_program
 from launchers.sandbox.view import ENV, OUT, View, WallError
 from launchers.sandbox.walls import WALLS
 
@@ -191,7 +191,7 @@ def _install(package: str) -> str:
 
 def _switch(name: str) -> str | None:
     try:
-        with open(f"/proc/sys/{name}", encoding="ascii") as file:
+        with open(f"/proc/sys/{name}", encoding="utf-8") as file:
             return file.read().strip()
     except OSError:
         return None

@@ -27,6 +27,6 @@ def clear_status(view: View) -> None:
 
 def has_failed(view: View) -> bool:
     """Whether some start so far never came to its program."""
-    with open(status_path(view), encoding="ascii") as file:
+    with open(status_path(view), encoding="utf-8") as file:
         letters = file.read()
     return letters.count(RAISING) > letters.count(STANDING)

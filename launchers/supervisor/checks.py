@@ -15,27 +15,28 @@ from launchers.steps import OUTPUTS, Grade, Harvest, Run, Server, Step, Take
 from launchers.supervisor.commands import OUT, REPORT, SERVER, SERVER_WORD, names_in
 from launchers.supervisor.failures import JobFailedError
 from launchers.supervisor.views import DATA, source
-from launchers.tree import TreeError, checked_path, read_tree, tree_hash
+from launchers.tree import TreeError, checked_path, tree_hash, unpack_tree
 
 RESERVED = (ENV, OUT, REPORT, SERVER)
 """Names that no mount may have."""
 
 
 def checked_tree(spec: JobSpec, place: Place, run: str) -> dict[str, bytes]:
-    """The tree in env/, once all that the job needs is known to be there.
+    """The tree of the job, once all that it needs is known to be there.
 
     Raises:
         JobFailedError: blamed on setup.
     """
     try:
         sandbox_level(spec.sandbox)
-        files = read_tree(os.path.join(run, names.ENV))
+        with open(os.path.join(run, names.TREE), "rb") as file:
+            files = unpack_tree(file.read())
         found = tree_hash(files)
     except (UnknownLevelError, TreeError, FileNotFoundError) as error:
         raise JobFailedError("setup", str(error)) from error
     if found != spec.tree:
         raise JobFailedError(
-            "setup", f"env/: found the tree {found}, expected {spec.tree}; submit again"
+            "setup", f"tree: found the hash {found}, expected {spec.tree}; submit again"
         )
     problem = next(problems(spec), None)
     if problem:
@@ -75,7 +76,8 @@ def _problems_of(step: Step) -> Iterator[str]:
     elif isinstance(step, Grade):
         server = step.server
         told = {f"{SERVER}.{name}" for name in server.mounts} if server else set()
-        yield from _unknown(step.name, step.command, step.mounts, {REPORT, SERVER, *told})
+        words = [word for word in step.command if word != SERVER_WORD]
+        yield from _unknown(step.name, words, step.mounts, {REPORT, *told})
         if step.command.count(SERVER_WORD) != (1 if server else 0):
             yield f"{step.name}: expected {SERVER_WORD} once as a word of its own, with a server"
         if server:

@@ -1,4 +1,4 @@
-"""The words of a step's command: what stands for a mount, an output or the server becomes a path."""
+"""The words of a step's command: what stands for a mount, outputs or the server is filled in."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

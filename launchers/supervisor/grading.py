@@ -15,7 +15,6 @@ from launchers.supervisor.evaluation import EvaluationError, read_evaluation
 from launchers.supervisor.failures import JobFailedError
 from launchers.supervisor.job import Job
 from launchers.supervisor.program import End, Ending
-from launchers.supervisor.running import exit_words
 from launchers.supervisor.views import sources, view_of
 
 REPORT_FILE = "evaluation.json"
@@ -92,7 +91,7 @@ def _check_grader(step: Grade, end: End) -> None:
     if end.ending is Ending.LIMIT:
         raise JobFailedError("infrastructure", f"{program}: {end.excess}; it was killed")
     if end.exit_code != 0:
-        raise JobFailedError("infrastructure", f"{program}: {exit_words(end.exit_code)}")
+        raise JobFailedError("infrastructure", f"{program}: {end.exit_words}")
 
 
 def _evaluation(job: Job, step: Grade) -> Evaluation:

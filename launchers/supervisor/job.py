@@ -1,4 +1,4 @@
-"""A job as its steps see it: run folder, logs, clock and signals, and how a program of it is run."""
+"""A job as its steps see it: folder, logs, clock and signals, and how a program of it is run."""
 
 import contextlib
 import os

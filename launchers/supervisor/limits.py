@@ -22,8 +22,8 @@ class Limits(NamedTuple):
     """The limits of one step."""
 
     memory_bytes: int
-    """Of all processes together and the files that they keep in memory. Shared pages count once, but
-    for those of such files, which count as file and as memory where they are mapped."""
+    """Of all processes together and the files that they keep in memory. Shared pages count once,
+    but for those of such files, which count as file and as memory where they are mapped."""
     processes: int
     """Alive at once."""
     folder: str | None = None

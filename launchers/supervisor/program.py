@@ -60,6 +60,15 @@ class End(NamedTuple):
     excess: str | None
     """What it exceeded, where it ended so."""
 
+    @property
+    def exit_words(self) -> str:
+        """Its exit code in words."""
+        if self.exit_code is None:
+            return "was killed"
+        if self.exit_code < 0:
+            return f"was ended by signal {-self.exit_code}, which the supervisor did not send"
+        return f"exited with code {self.exit_code}"
+
 
 class Program:
     """One program under supervision."""
@@ -120,12 +129,7 @@ class Program:
             Exception: whatever `begun` raises; the program is killed before.
         """
         started = time.monotonic()
-        self._output, write = os.pipe()
-        os.set_blocking(self._output, False)
-        try:
-            self._pid = spawn(command, folder=folder, environment=environment, output=write)
-        finally:
-            os.close(write)
+        self._start(command, folder, environment)
         try:
             if begun:
                 begun(self._pid)
@@ -141,6 +145,15 @@ class Program:
             ending = Ending.CPU_LIMIT  # also when it was over between two looks
         code = self._exit_code if ending is Ending.EXIT else None
         return End(ending, code, wall, used, not gone, self._excess)
+
+    def _start(self, command: Sequence[str], folder: str, environment: Mapping[str, str]) -> None:
+        """Starts the program with its output in a pipe."""
+        self._output, write = os.pipe()
+        os.set_blocking(self._output, False)
+        try:
+            self._pid = spawn(command, folder=folder, environment=environment, output=write)
+        finally:
+            os.close(write)
 
     def _watch(self, started: float, wall_seconds: float, cpu_seconds: float | None) -> Ending:
         """Waits until the program ends or a limit is reached."""

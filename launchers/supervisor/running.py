@@ -83,7 +83,7 @@ def harvest_step(job: Job, ran: Ran, step: Harvest) -> None:
             f"{program}: killed at its budget of {ran.step.wall_seconds:g} s with nothing "
             f"complete in out/ ({why}); make the idea cheaper",
         )
-    raise JobFailedError("train", f"{program}: {exit_words(end.exit_code)}; {why}")
+    raise JobFailedError("train", f"{program}: {end.exit_words}; {why}")
 
 
 def _check_limits(ran: Ran) -> None:
@@ -118,13 +118,4 @@ def _check_exit(ran: Ran) -> None:
             "make the idea cheaper",
         )
     if ran.end.exit_code != 0:
-        raise JobFailedError("train", f"{program}: {exit_words(ran.end.exit_code)}")
-
-
-def exit_words(code: int | None) -> str:
-    """An exit code in words."""
-    if code is None:
-        return "was killed"
-    if code < 0:
-        return f"was ended by signal {-code}, which the supervisor did not send"
-    return f"exited with code {code}"
+        raise JobFailedError("train", f"{program}: {ran.end.exit_words}")

@@ -1,4 +1,4 @@
-"""What a job takes into its out/: of a program that has run, or the kept outputs of an earlier job."""
+"""What comes into out/: from a program that has run, or from an earlier job that kept it."""
 
 import os
 from collections.abc import Mapping
