@@ -1,8 +1,8 @@
-"""The upper floor: campaigns as Dagster assets, the search that drives them, and the `varve` command.
+"""The upper floor: campaigns as Dagster assets, the search that drives them, the `varve` command.
 
 cli, campaign, definitions   what is called from outside
 terminal/    what a person sees                 graph/     the only place that imports Dagster
-work         one stage of one epoch             evolution, ideas/, patches, runs/, scores/   the stages
+work         one stage of one epoch             evolution, ideas/, patches, runs/, scores/: stages
 jobs/        jobs of any stage                  attempt/   what an attempt sees and may use
 results/     what came of earlier epochs        ladder/    from an answer to a diff
 models/      who proposes and implements        diffs/     what a diff may hold

@@ -33,8 +33,8 @@ def spoken_errors() -> Iterator[None]:
 at_level = click.option(
     "--sandbox",
     type=click.Choice(["bwrap", "landlock", "none"]),
-    help="Level for the jobs of this call (default: the campaign's). Patches that a model wrote run "
-    "below bwrap only if the level is named here.",
+    help="Level for the jobs of this call (default: the campaign's). Patches that a model wrote "
+    "run below bwrap only if the level is named here.",
 )
 
 

@@ -1,4 +1,4 @@
-"""Errors of the upper floor. Each message says where, what was found, what was expected, what to do.
+"""Errors of the upper floor. A message says where, what was found, what was expected, what to do.
 
 VarveError
 ├── CampaignError      a `defs.yaml` that cannot be used, or a campaign that is not there

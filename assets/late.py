@@ -1,4 +1,4 @@
-"""Runs that outlived the quorum of their epoch join the layer of their own epoch when they have ended.
+"""Runs that outlived the quorum of their epoch join its layer when they have ended.
 
 The runs attempt is extended first, then each scores attempt that rests on fewer of its rows than it
 has: what is left to do follows from the attempts alone, so that a kill at any moment loses nothing.

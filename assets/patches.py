@@ -1,9 +1,10 @@
 """Patches: tries to turn each idea into a changed tree. One row per try.
 
-Of an idea several samples are asked for at once. They are looked at in their order and the first one
-that holds is taken: in the order of their answers it could not be replayed. Where none holds, each
-is given back to the model with the exact reason, and the repaired ones are looked at in the same
-way. A patch holds if it applies, compiles, and survives its smoke run, where the environment has one.
+Of an idea several samples are asked for at once. They are looked at in their order and the first
+one that holds is taken: in the order of their answers it could not be replayed. Where none holds,
+each is given back to the model with the exact reason, and the repaired ones are looked at in the
+same way. A patch holds if it applies, compiles, and survives its smoke run, where the environment
+has one.
 """
 
 import asyncio

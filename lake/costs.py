@@ -18,8 +18,8 @@ class Cost:
 def costs(lake: Lake, campaign: str) -> dict[int, Cost]:
     """What each epoch has cost: facts of all attempts, the abandoned ones and audits included.
 
-    A job that was taken over has no end of its own, and costs nothing again. Facts that are still in
-    a journal are not seen: flush first.
+    A job that was taken over has no end of its own, and costs nothing again. Facts that are still
+    in a journal are not seen: flush first.
     """
     calls, jobs = _sums(lake, Completion, campaign), _sums(lake, RunEvent, campaign)
     nothing = Cost(usd=0.0, gpu_hours=0.0)

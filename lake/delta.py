@@ -6,8 +6,8 @@ side: Delta retries the commit, and nothing here depends on a table version. An 
 application transaction is done once; deltalake does not refuse the repetition, so the lake asks.
 
 Object stores are configured as deltalake documents it (for example AWS_* in the environment);
-nothing here reads the environment. Not here: the order of commits within an attempt (`lake.writer`),
-durability of single facts (`lake.journal`), SQL (`lake.sql`).
+nothing here reads the environment. Not here: the order of commits within an attempt
+(`lake.writer`), durability of single facts (`lake.journal`), SQL (`lake.sql`).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -215,7 +215,8 @@ class Lake:
 
     def _plain_path(self, row_type: type[Row], uri: str) -> str:
         """A local file's path; deltalake percent-encodes spaces and letters beyond ASCII in it."""
-        return f"{self._handles.table_uri(row_type)}/{PARTITIONS[0]}={uri.rpartition(f'/{PARTITIONS[0]}=')[2]}"
+        first = f"/{PARTITIONS[0]}="
+        return f"{self._handles.table_uri(row_type)}{first}{uri.rpartition(first)[2]}"
 
     def scan(self, row_type: type[Row], files: list[str]) -> "pl.LazyFrame":
         """A lazy frame over files of a table, with the columns that this version reads."""

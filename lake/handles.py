@@ -19,7 +19,7 @@ CHECKPOINT_INTERVAL = 20
 """Commits between checkpoints. Opening and committing cost 0.3 CPU ms per commit since the last one
 (measured), a checkpoint 10."""
 HANDLE_COMMITS = 20
-"""Commits after which a table handle is opened anew: an aged one slows down by 0.1 ms per commit."""
+"""Commits after which a table handle is opened anew: an aged one slows by 0.1 ms per commit."""
 SCHEMA_PROPERTY = "varve.schema"
 FIRST_PROPERTY = "varve.first_schema"
 """The version that made the table; its files lack the columns that came later."""

@@ -1,7 +1,8 @@
 """Columns of older schemas, read as the columns that took their place.
 
-`runs.result` was the JSON of the evaluator's report until schema 4; its value, verdicts and measures
-have columns of their own since. Nothing is rewritten: old rows are upgraded whenever they are read.
+`runs.result` was the JSON of the evaluator's report until schema 4; its value, verdicts and
+measures have columns of their own since. Nothing is rewritten: old rows are upgraded whenever they
+are read.
 """
 
 import json

@@ -355,7 +355,7 @@ class RunEvent(Row):
     detail: str | None = None
     """JSON or a sentence."""
     gpu_hours: float | None = None
-    """Of a job that ended, whatever came of it; None where it is not its end, or nothing was run."""
+    """Of a job that ended, whatever came of it; None where it is not its end, or nothing ran."""
     cost_usd: float | None = None
 
 

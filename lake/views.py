@@ -5,8 +5,8 @@ names with `_history` show everything, with the attempt event `seq` that made a 
 `completions`, `run_events` and `attempts` hold facts. `leaderboard` has one row per current idea,
 scored or not. Views read Parquet files lazily: only the columns and partitions that a query needs.
 
-`current_attempts` is `AttemptLog.current` of `lake.attempts` in SQL, for lakes of a million ideas; a
-test compares the two.
+`current_attempts` is `AttemptLog.current` of `lake.attempts` in SQL, for lakes of a million ideas;
+a test compares the two.
 """
 
 from collections.abc import Mapping
@@ -67,7 +67,8 @@ WITH scored AS (
     HAVING bool_and(status = 'failed')
 )
 SELECT campaign, epoch, idea_id, i.kind, i.title, scored.metric, scored.value, scored.value_sd,
-    coalesce(scored.confirmed, 0) AS confirmed, scored.screened, scored.reward, coalesce(scored.valid, 0) AS valid, coalesce(scored.scored, 0) AS scored,
+    coalesce(scored.confirmed, 0) AS confirmed, scored.screened, scored.reward,
+    coalesce(scored.valid, 0) AS valid, coalesce(scored.scored, 0) AS scored,
     coalesce(scored.blame, unpatched.blame) AS blame,
     coalesce(scored.reason, unpatched.reason) AS reason,
     scored.run_id, scored.cuts, scored.sandbox_level,
@@ -126,7 +127,10 @@ def files_view(
         return _create(view, columns, set(), "(SELECT 1) WHERE false")
     listed = ", ".join(quoted(file) for file in files)
     types = "{'campaign': VARCHAR, 'epoch': BIGINT}"
-    source = f"read_parquet([{listed}], hive_partitioning = true, hive_types = {types}, union_by_name = {grown})"
+    source = (
+        f"read_parquet([{listed}], hive_partitioning = true, hive_types = {types}, "
+        f"union_by_name = {grown})"
+    )
     return _create(view, columns, stored, source, retired_sql(row_type, stored))
 
 
@@ -171,7 +175,10 @@ def current_attempts() -> str:
     parts: list[str] = []
     successor: Stage | None = None
     for stage in reversed(Stage):
-        own = f"SELECT campaign, epoch, max(n) AS n FROM complete WHERE stage = '{stage}' GROUP BY ALL"
+        own = (
+            "SELECT campaign, epoch, max(n) AS n FROM complete "
+            f"WHERE stage = '{stage}' GROUP BY ALL"
+        )
         if successor is None:
             parts.append(f"{stage}_current AS ({own})")
         else:

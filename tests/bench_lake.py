@@ -147,7 +147,7 @@ def events(campaign: str, epochs: int) -> list[AttemptEvent]:
 
 
 def build(lake: Lake, ideas: int, epochs: int) -> None:
-    """The big lake; stage tables are written through deltalake, whose frames are quicker to make."""
+    """The big lake; stage tables go through deltalake, whose frames are quicker to make."""
     for c in range(CAMPAIGNS):
         campaign = f"c{c}"
         lake.append(events(campaign, epochs))
@@ -239,8 +239,8 @@ def query_figures(lake: Lake) -> Iterator[tuple[str, str, list[float]]]:
     yield "open all views, ms", "", measured(lambda: connect(lake).close(), 5)
     tip = query(
         lake,
-        "select idea_id from ideas_history where campaign = 'c0' and epoch = (select max(epoch) from ideas_history) "
-        "order by ordinal desc limit 1",
+        "select idea_id from ideas_history where campaign = 'c0' "
+        "and epoch = (select max(epoch) from ideas_history) order by ordinal desc limit 1",
     ).rows[0][0]
     found = len(ancestors(lake, tip, campaign="c0"))
     for name, campaign in (("its campaign", "c0"), ("all campaigns", None)):

@@ -1,8 +1,8 @@
 """What the wall and the audit cost in CPU time: `python tests/bench_sandbox.py [--repeats N]`.
 
-The first table starts /bin/true with all the arguments of a scoring pass. The second runs whole jobs
-of the small environment: training, one scoring pass, supervisor included. The third scores a trained
-nanogpt, once and with the leak audit, as the worker does.
+The first table starts /bin/true with all the arguments of a scoring pass. The second runs whole
+jobs of the small environment: training, one scoring pass, supervisor included. The third scores a
+trained nanogpt, once and with the leak audit, as the worker does.
 """
 
 import argparse

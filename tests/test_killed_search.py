@@ -134,7 +134,7 @@ def test_only_runs_of_dead_processes_are_buried(place, status):
 
 @pytest.fixture(scope="module")
 def ui(killed):
-    """The UI on the killed campaign, one killed in the middle, one broken, and one about to break."""
+    """The UI on a killed campaign, one killed in the middle, one broken, one about to break."""
     campaigns = killed.campaigns
     write_campaign(campaigns, "broken", epochs="four")
     write_campaign(campaigns, "nowhere", environment="tests/environments/nowhere")

@@ -65,7 +65,10 @@ def test_an_empty_search_makes_a_file_where_there_is_none():
 
 
 def test_what_was_mended_is_said():
-    answer = "--- train.py\n+++ train.py\n@@ -7,1 +7,1 @@\n import os\n-import sys\n+import re, sys\n import time\n"
+    answer = (
+        "--- train.py\n+++ train.py\n@@ -7,1 +7,1 @@\n"
+        " import os\n-import sys\n+import re, sys\n import time\n"
+    )
     applied = apply_answer(RIDGE, answer)
     assert "import re, sys\n" in text_after(applied)
     assert applied.repairs == ("train.py: header of git added", "train.py: 1 hunk header recounted")
@@ -109,21 +112,27 @@ def test_a_false_end_of_file_in_the_middle_joins_no_lines():
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (block("train.py", "RIDGE = 31.0", "RIDGE = 3.0"), ["train.py: block 1: ", "      | RIDGE = 31.0\n", "   18 | RIDGE = 30.0  # penalty"]),
+        (block("train.py", "RIDGE = 31.0", "RIDGE = 3.0"),
+         ["train.py: block 1: ", "      | RIDGE = 31.0\n", "   18 | RIDGE = 30.0  # penalty"]),
         (block("train.py", "RIDGE = 3", "RIDGE = 4"), ["block 1", "0 times"]),
         (block("train.py", "    for row", "    for line"), ["block 1", "0 times"]),
         (block("train.py", "seed)", "seed))"), ["block 1", "0 times in the file"]),
         (block("train.py", "", "x = 1"), ["quotes no line of the file"]),
         (block("train.py", "\n", "x = 1"), ["only blank lines and signs"]),
-        (block("train.py", "import sys\nimport os", "import os"), ["At line 10 the file comes closest", "   11 | import time"]),
+        (block("train.py", "import sys\nimport os", "import os"),
+         ["At line 10 the file comes closest", "   11 | import time"]),
         ("train.py\n```python\n" + TRAIN[:900] + "\n```\n", ["looks like an excerpt"]),
         ("train.py\n```python\n" + TRAIN, ["a fence of the answer does not end"]),
-        ("train.py\n```python\n" + TRAIN.replace("import sys\n", "# ... the imports ...\n") + "```\n", ["'# ... the imports ...'", "left out"]),
-        ("--- train.py\n+++ train.py\n@@\n import os\n+import re\n+# ... rest of the imports\n", ["hunk 1", "left out"]),
+        ("train.py\n```python\n"
+         + TRAIN.replace("import sys\n", "# ... the imports ...\n") + "```\n",
+         ["'# ... the imports ...'", "left out"]),
+        ("--- train.py\n+++ train.py\n@@\n import os\n+import re\n+# ... rest of the imports\n",
+         ["hunk 1", "left out"]),
         ("--- train.py\n+++ train.py\n", ["expected `--- a/train.py`"]),
         ("--- train.py\n+++ model/features.py\n@@\n-x\n+y\n", ["for one file"]),
         ("--- train.py\n+++ train.py evaluate.py\n@@\n-x\n+y\n", ["for one file"]),
-        ("<think>\n" + block("train.py", "RIDGE = 30.0", "RIDGE = 3.0"), ["no SEARCH/REPLACE block and no diff"]),
+        ("<think>\n" + block("train.py", "RIDGE = 30.0", "RIDGE = 3.0"),
+         ["no SEARCH/REPLACE block and no diff"]),
         ("Look:\n```python\nRIDGE = 3.0\n```\n", ["no SEARCH/REPLACE block and no diff"]),
     ],
 )  # fmt: skip
@@ -136,7 +145,10 @@ def test_a_refusal_says_where_what_was_expected_and_what_is_there(answer, said):
 
 
 def test_a_change_beside_the_signs_is_no_drifted_context():
-    answer = "--- train.py\n+++ train.py\n@@\n import json\n import os, re\n import sys\n import time\n-from operator import mul\n+from operator import add, mul\n"
+    answer = (
+        "--- train.py\n+++ train.py\n@@\n import json\n import os, re\n import sys\n import time\n"
+        "-from operator import mul\n+from operator import add, mul\n"
+    )
     assert "0 times" in apply_answer(RIDGE, answer).reason
     commented = apply_answer(RIDGE, answer.replace("import os, re", "import os  # paths"))
     assert "import os\n" in text_after(commented)
@@ -165,10 +177,11 @@ pieces = st.one_of(
     words,
     st.sampled_from(TRAIN.split("\n")),
     st.sampled_from(
-        ["train.py", "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE", "```", "```diff", "```python train.py",
-         "diff --git a/train.py b/train.py", "--- a/train.py", "+++ b/train.py", "--- /dev/null", "@@",
-         "@@ -1,2 +1,2 @@", "-import os", "+import re", " import sys", "\\ No newline at end of file",
-         "new file mode 100644", "rename from x", "<think>", "</think>", "...", "~~~", "+++", "--- ", "\r", "1 | x"]
+        ["train.py", "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE", "```", "```diff",
+         "```python train.py", "diff --git a/train.py b/train.py", "--- a/train.py",
+         "+++ b/train.py", "--- /dev/null", "@@", "@@ -1,2 +1,2 @@", "-import os", "+import re",
+         " import sys", "\\ No newline at end of file", "new file mode 100644", "rename from x",
+         "<think>", "</think>", "...", "~~~", "+++", "--- ", "\r", "1 | x"]
     ),
 )  # fmt: skip
 
@@ -181,7 +194,10 @@ def test_any_answer_ends_in_a_tree_or_a_reason(lines, end):
 
 
 LINES = st.lists(
-    st.sampled_from(["", "x = 1", "    y = 2", "def f():", "-- a", "++ b", " z", "# größer", "\tt = 3", "x = 2 "]),
+    st.sampled_from(
+        ["", "x = 1", "    y = 2", "def f():", "-- a", "++ b", " z", "# größer", "\tt = 3",
+         "x = 2 "]
+    ),
     max_size=14,
 )  # fmt: skip
 
@@ -193,7 +209,10 @@ def test_what_is_stored_gives_the_tree_byte_for_byte_after_any_edit_and_damage(d
     before, after = (data.draw(LINES) for _ in range(2))
     ends = data.draw(st.tuples(st.booleans(), st.booleans()))
     files = {p: c for p, c in RIDGE.files.items() if p != "model/features.py"}
-    old, new = (("\n".join(x) + "\n" * (end and bool(x))).encode() for x, end in zip((before, after), ends, strict=True))  # fmt: skip
+    old, new = (
+        ("\n".join(x) + "\n" * (end and bool(x))).encode()
+        for x, end in zip((before, after), ends, strict=True)
+    )
     manifest = RIDGE.manifest.model_copy(update={"editable": ["train.py", "model/*.txt"]})
     files = {**files, "model/notes.txt": old}
     environment = type(RIDGE)(path=RIDGE.path, manifest=manifest, files=files)
@@ -216,9 +235,11 @@ def no_counts(diff: str, rng: random.Random) -> str:
 
 def wrong_counts(diff: str, rng: random.Random) -> str:
     return "\n".join(
-        f"@@ -{rng.randint(1, 9)},{rng.randint(1, 9)} +1,{rng.randint(10, 19)} @@" if line.startswith("@@ ") else line
+        f"@@ -{rng.randint(1, 9)},{rng.randint(1, 9)} +1,{rng.randint(10, 19)} @@"
+        if line.startswith("@@ ")
+        else line
         for line in diff.split("\n")
-    )  # fmt: skip
+    )
 
 
 def fenced(diff: str, rng: random.Random) -> str:

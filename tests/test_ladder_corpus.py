@@ -1,4 +1,4 @@
-"""Every damaged answer of the corpus: none may apply wrongly, and few that are right may be refused."""
+"""Every damaged answer of the corpus: none may apply wrongly, few that are right be refused."""
 
 from collections import Counter
 

@@ -1,7 +1,8 @@
 """A lake that was made before this version is read as if it had been made by it.
 
-`golden/lakes/schema_3.tar.gz` was made by the code whose tables had the evaluator's report as one text:
-two epochs of the small campaign, with confirmations, and a rerun of the second one's runs and scores.
+`golden/lakes/schema_3.tar.gz` was made by the code whose tables had the evaluator's report as one
+text: two epochs of the small campaign, with confirmations, and a rerun of the second one's runs and
+scores.
 """
 
 import json

@@ -26,7 +26,7 @@ from lake.tables import (
 
 
 def rows_for(stage: Stage, place: dict, number: int) -> list[Row]:
-    """One baseline and `number - 1` ideas, all the way from selection to score; ids tell the place."""
+    """One baseline and `number - 1` ideas, from selection to score; ids tell the place."""
     rows: list[Row] = []
     for i in range(number):
         key = f"{place['epoch']}-{i}"
@@ -319,8 +319,11 @@ def test_a_connection_serves_many_queries_and_stays_shut(finished):
 
 
 def test_csv_json_and_table_show_the_same_rows(finished):
-    sql = "select title, measures, value, created_at from scores join ideas on run_id = 'r' || idea_id"
-    result = query(finished, f"{sql.replace('created_at', 'scores.created_at')} order by 1")
+    sql = (
+        "select title, measures, value, scores.created_at "
+        "from scores join ideas on run_id = 'r' || idea_id order by 1"
+    )
+    result = query(finished, sql)
     records = json.loads(FORMATS["json"](result))
     lines = list(csv.DictReader(io.StringIO(FORMATS["csv"](result))))
     assert (

@@ -1,4 +1,4 @@
-"""Runs that outlive the quorum of their epoch join the layer of their own epoch, whatever is killed."""
+"""Runs that outlive the quorum of their epoch join its layer, whatever is killed meanwhile."""
 
 import random
 import re
@@ -77,7 +77,7 @@ GROWN = [AttemptKind.OPENED, AttemptKind.COMPLETED, AttemptKind.EXTENDED]
 
 
 def is_whole(home: Home) -> None:
-    """Every idea has one run, every baseline three, and every run one score; nothing is left open."""
+    """Every idea has one run, the baseline three, each run one score, and nothing is open."""
     ideas = query(home.lake, "select kind, valid, scored from leaderboard where epoch = 0").rows
     assert sorted(ideas) == [("baseline", 3, 3), *[("fresh", 1, 1)] * 4]
     for row_type in (Run, Score):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from specs import WEIGHTS, score, train, usual_steps
-from test_launchers import jobs
+from test_launchers import Jobs, jobs
 
 from launchers import Grade, Harvest, Run, Take
 
@@ -78,6 +78,13 @@ def test_a_grade_without_a_server_starts_no_untrusted_code(jobs, tmp_path):
     assert (result.status, result.evaluation.value) == ("finished", 6)
     assert jobs.events() == ["started", "trained", "harvested", "scored", "finished"]
     assert not touched.exists()
+
+
+@pytest.mark.parametrize("level", ["none", "landlock", "bwrap"])
+def test_no_path_of_the_worker_is_taken_for_a_name(tmp_path, level):
+    odd = Jobs(tmp_path / "a {data} 'b' {x}" / "runs")
+    result = odd.run(sandbox=level)
+    assert (result.status, result.reason) == ("finished", None)
 
 
 @pytest.mark.parametrize("level", ["none", "landlock", "bwrap"])

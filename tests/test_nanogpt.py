@@ -1,4 +1,4 @@
-"""environments/nanogpt: its data, its training, its evaluator and the commands that its README names."""
+"""environments/nanogpt: its data, training, evaluator and the commands that its README names."""
 
 import dataclasses
 import hashlib

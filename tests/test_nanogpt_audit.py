@@ -1,4 +1,4 @@
-"""The leak audit of environments/nanogpt: what it catches, what it lets pass, and what it cannot see.
+"""The leak audit of environments/nanogpt: what it catches, lets pass, and cannot see.
 
 The servers here are real processes that speak the frame protocol; their model is a table of bigrams
 in numpy, so that an evaluation takes a fraction of a second.

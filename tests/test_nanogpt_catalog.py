@@ -1,4 +1,4 @@
-"""The catalog of nanogpt: every idea is a patch that trains, and every pair combines or says not."""
+"""The catalog of nanogpt: every idea is a patch that trains, every pair combines or says not."""
 
 import ast
 import dataclasses

@@ -21,8 +21,9 @@ on_linux = pytest.mark.skipif(
     reason="filters of calls are loaded on Linux, on machines that have a table",
 )
 COMPUTES = names("""
-    read write readv writev close poll ppoll select pselect6 munmap mprotect brk set_robust_list rseq
-    sched_yield sched_getaffinity sigaltstack rt_sigaction rt_sigprocmask rt_sigreturn restart_syscall
+    read write readv writev close poll ppoll select pselect6 munmap mprotect brk set_robust_list
+    rseq sched_yield sched_getaffinity sigaltstack rt_sigaction rt_sigprocmask rt_sigreturn
+    restart_syscall
     exit exit_group clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time getrandom
     getrusage times uname getcwd getpid gettid getuid geteuid getgid getegid
 """)
@@ -31,8 +32,8 @@ LOOKS = names("""
 """)  # aarch64's headers call newfstatat fstatat
 READS = names("fstat lseek getdents64 pread64")
 UPROBES = (335, 336)
-"""Numbers on x86_64 by which the kernel's own probes return. No filter is asked, and anybody else who
-calls them is ended by SIGILL."""
+"""Numbers on x86_64 by which the kernel's own probes return. No filter is asked, and anybody else
+who calls them is ended by SIGILL."""
 SEALED = """
 import ctypes, json, os, sys, threading
 sys.path.insert(0, sys.argv[1])
@@ -215,7 +216,7 @@ print(json.dumps(said))
 
 @on_linux
 def test_pages_of_libraries_were_read_before(tmp_path):
-    # the control: what was dropped from memory and is mapped is read when it is touched, page by page
+    # the control: what was dropped from memory and is mapped is read when touched, page by page
     folder = Path(
         tempfile.mkdtemp(dir=Path(__file__).parent)
     )  # a disk, not a file system in memory
@@ -259,7 +260,9 @@ def median(kind):
     took = []
     for number in range(2000):
         name = f"{sys.argv[2]}/{kind}{number}"
-        before = time.perf_counter_ns(); os.access(name, 0); took.append(time.perf_counter_ns() - before)
+        before = time.perf_counter_ns()
+        os.access(name, 0)
+        took.append(time.perf_counter_ns() - before)
     return sorted(took)[len(took) // 2]
 """
 
@@ -420,16 +423,20 @@ def test_an_import_that_starts_a_process_ends_the_server(tmp_path):
 # ---------------------------------------------------------------------------- in the server
 
 HONEST = {
-    "compile": "@torch.compile\ndef f(x):\n    return x\n\n@torch.compile(dynamic=True)\ndef g(x):\n    return f(x)\n\ng(1)",
+    "compile": "@torch.compile\ndef f(x):\n    return x\n\n"
+    "@torch.compile(dynamic=True)\ndef g(x):\n    return f(x)\n\ng(1)",
     "script": "@torch.jit.script\ndef f(x):\n    return 2 * x\n\nf(torch.ones(1))",
     "source": "import inspect\ninspect.getsource(Profile)",
     "late import": "def f():\n    import colorsys\n    from xml.dom import minidom\n\nf()",
     "dynamic import": "__import__('wave'); import datetime; datetime.datetime.strptime('1', '%d')",
-    "lazy parts": "np.random.seed(0)\ntorch.manual_seed(0)\nwith torch.device('cpu'):\n    nn.Linear(2, 2)",
-    "forward": "_forward = GPT.forward\ndef forward(self, x):\n    import plistlib\n    return _forward(self, x)\nGPT.forward = forward",
+    "lazy parts": "np.random.seed(0)\ntorch.manual_seed(0)\n"
+    "with torch.device('cpu'):\n    nn.Linear(2, 2)",
+    "forward": "_forward = GPT.forward\ndef forward(self, x):\n    import plistlib\n"
+    "    return _forward(self, x)\nGPT.forward = forward",
     "threads": "torch.set_num_threads(4)\ntorch.set_num_interop_threads(2)",
     "matrices of numpy": "np.ones((400, 400)) @ np.ones((400, 400))",
-    "compiled": "_build = build_model\ndef build_model(profile):\n    return torch.compile(_build(profile))",
+    "compiled": "_build = build_model\ndef build_model(profile):\n"
+    "    return torch.compile(_build(profile))",
 }
 REFUSED = {
     "open('train.py')": "FileNotFoundError",

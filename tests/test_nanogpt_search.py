@@ -1,4 +1,4 @@
-"""A real search on nanogpt, as small as it can be: the baseline, and ideas that cheat on compute."""
+"""A real search on nanogpt, as small as can be: the baseline, and ideas that cheat on compute."""
 
 import pytest
 from campaigns import rows, search_all

@@ -105,7 +105,7 @@ def prompts(name: str) -> dict[str, Prompt]:
 
 
 def golden_files() -> dict[str, str]:
-    """Path below tests/golden/prompts -> text. Systems and prefixes are the same in many prompts."""
+    """Path below tests/golden/prompts -> text. Many prompts share a system and a prefix."""
     files = {}
     for name in FOLDERS:
         made = prompts(name)

@@ -1,4 +1,4 @@
-"""Ideas are read out of answers in every form, and what cannot be read is an AnswerError that says so."""
+"""Ideas are read out of answers in every form; what cannot be read is an AnswerError."""
 
 import json
 import time
@@ -31,7 +31,8 @@ WRAPPED = {
     "as asked": BOTH,
     "pretty": json.dumps({"ideas": [A, B]}, indent=2),
     "fenced": f"```json\n{BOTH}\n```",
-    "prose around": f"Sure! Here are two ideas {{as JSON}}:\n\n{BOTH}\n\nI hope {{they}} help [a lot].",
+    "prose around": f"Sure! Here are two ideas {{as JSON}}:\n\n{BOTH}\n\n"
+    "I hope {they} help [a lot].",
     "a bare list": json.dumps([A, B]),
     "one object after another": f"{json.dumps(A)}\n{json.dumps(B)}",
     "other keys": json.dumps({"ideas": [{"name": d["title"], "description": d["text"],
@@ -235,9 +236,9 @@ def test_parents_are_labels_however_they_are_written():
 
 PIECES = st.sampled_from(
     [
-        *'{}[]",:\n`#*. ', '{"ideas": [', '{"title": "', '", "text": "', "\\", "\\u", "\ud800", "\0",
-        "<think>", "</think>\n", "[Experiment]", "[Code Changes]", "[End]", "1. **a**: b\n", "## 2. c\n",
-        "```json", "null", "1e999", "e0i1", "word ", "é", "\u2028",
+        *'{}[]",:\n`#*. ', '{"ideas": [', '{"title": "', '", "text": "', "\\", "\\u", "\ud800",
+        "\0", "<think>", "</think>\n", "[Experiment]", "[Code Changes]", "[End]", "1. **a**: b\n",
+        "## 2. c\n", "```json", "null", "1e999", "e0i1", "word ", "é", "\u2028",
     ]
 )  # fmt: skip
 VALUES = st.recursive(

@@ -1,4 +1,4 @@
-"""Every protocol, with and without a stream, through the real SDKs against a server that misbehaves."""
+"""Every protocol, with and without a stream, through real SDKs at a server that misbehaves."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""Servers that speak almost a protocol: whatever JSON comes, a call ends in an answer or a reason."""
+"""Servers that speak almost a protocol: whatever JSON comes, a call gives an answer or a reason."""
 
 import functools
 from contextlib import suppress

@@ -153,7 +153,8 @@ def test_the_key_of_a_page_that_is_no_answer_is_hidden(server):
 
 def test_no_sdk_is_imported_before_the_first_call():
     program = (
-        "import sys, assets.config.settings, assets.config.connection, assets.models.providers.client\n"
+        "import sys, assets.config.settings, assets.config.connection\n"
+        "import assets.models.providers.client\n"
         "from assets.config.connection import Connection\n"
         "from assets.models.providers.client import Client\n"
         "from assets.models.providers.limits import Limiter\n"

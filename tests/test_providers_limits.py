@@ -1,4 +1,4 @@
-"""How much is asked at once, how long is waited, and when it ends: on the clock, against a server."""
+"""How much is asked at once, how long is waited, when it ends: on the clock, against a server."""
 
 import asyncio
 import time

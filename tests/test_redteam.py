@@ -14,7 +14,7 @@ from redteam.world import MYSELF, World
 from rows import run as run_row
 from test_launchers import jobs, ridge_tree
 
-from assets.config.data import PreparedData
+from assets.config.setup import survey
 from assets.ladder import apply_answer
 from assets.runs.adoption import is_adoptable
 from assets.runs.plan import run_key
@@ -128,16 +128,12 @@ def test_a_level_that_nobody_knows_is_weaker_than_all(found):
     assert not is_adoptable(row, evaluator="e", level="none", deterministic=True)
 
 
-def test_a_patch_of_scoring_files_has_the_key_of_the_baseline_and_not_its_run(jobs):
+def test_a_patch_of_scoring_files_has_the_key_of_the_baseline_and_not_its_run(jobs, home):
     environment = field.environment_called("ridge")
     forged = environment.files["evaluate.py"].replace(b'METRIC = "r2"', b'METRIC = "r2"; NOTE = 1')
     changed = {**environment.files, "evaluate.py": forged}
-    data = PreparedData(path=Path(), train_hash="t", hidden_hash="h")
-    profile = environment.manifest.profiles["cpu"]
-    keys = [
-        run_key(files, environment=environment, data=data, profile=profile, seed=0)
-        for files in (environment.files, changed)
-    ]
+    setup = survey(home, "small")
+    keys = [run_key(files, setup, seed=0) for files in (environment.files, changed)]
     assert keys[0] == keys[1]  # by design: what trains is the same
     answer = (
         'evaluate.py\n<<<<<<< SEARCH\nMETRIC = "r2"\n=======\nMETRIC = "r2"; NOTE = 1\n'

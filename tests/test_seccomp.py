@@ -1,4 +1,4 @@
-"""The filter of system calls: loaded for real on this machine, and interpreted for every machine."""
+"""The filter of system calls: loaded for real on this machine, interpreted for every machine."""
 
 import errno
 import json
@@ -222,7 +222,8 @@ os.urandom(8); os.getloadavg(); os.uname(); os.nice(0)
 os.sched_setaffinity(0, os.sched_getaffinity(0)); os.getpriority(0, 0)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); resource.getrusage(resource.RUSAGE_CHILDREN)
 os.kill(os.getpid(), 0); os.setsid() if os.getpid() != os.getsid(0) else None
-if os.getuid() == 0: os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+nobody = (65534, 65534, 65534)
+if os.getuid() == 0: os.setgroups([]); os.setresgid(*nobody); os.setresuid(*nobody)
 print("honest")
 """
 HERE = os.uname().machine
@@ -306,7 +307,8 @@ try: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
 except PermissionError: print("refused")
 for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
     a, b = socket.socketpair(socket.AF_UNIX, kind)
-    for reach in (lambda: a.sendto(b"out", sys.argv[2]), lambda: a.sendmsg([b"out"], [], 0, sys.argv[2])):
+    send = lambda: a.sendto(b"out", sys.argv[2])
+    for reach in (send, lambda: a.sendmsg([b"out"], [], 0, sys.argv[2])):
         try: reach()
         except OSError: pass
     try: a.connect(sys.argv[2])

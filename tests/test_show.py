@@ -30,8 +30,12 @@ from lake.tables import (
 )
 
 EDITS = {
-    "squares": ("model/features.py", "POWERS: tuple[int, ...] = ()", "POWERS: tuple[int, ...] = (2,)"),
-    "crash": ("train.py", "time.sleep(PAUSE_SECONDS)", "print('so far'); raise ValueError('no way')"),
+    "squares": (
+        "model/features.py", "POWERS: tuple[int, ...] = ()", "POWERS: tuple[int, ...] = (2,)"
+    ),
+    "crash": (
+        "train.py", "time.sleep(PAUSE_SECONDS)", "print('so far'); raise ValueError('no way')"
+    ),
     "unfit": ("train.py", "no such line", "x = 1"),
     "broken": ("train.py", '{"weights": weights}', '{"weights": [1e308] * width}'),
 }  # fmt: skip
@@ -152,7 +156,13 @@ def test_the_baseline_is_told_with_all_its_seeds(home):
 
 def test_history_is_told_too_and_says_what_is_current(home):
     text = shown(home, idea_of(home, "squares"))
-    old = one(home, "select run_id from runs_history where n = 0 and run_id in (select reused_from from runs_history where n = 1) and seed = 0 and patch_id in (select patch_id from patches join ideas using (idea_id) where title = 'Title of squares')")  # fmt: skip
+    old = one(
+        home,
+        "select run_id from runs_history where n = 0 and seed = 0 "
+        "and run_id in (select reused_from from runs_history where n = 1) "
+        "and patch_id in (select patch_id from patches join ideas using (idea_id) "
+        "where title = 'Title of squares')",
+    )
     assert f"run {old} · screening · seed 0 · finished · attempt 0, not current any more" in text
     assert f"  taken over from run {old}: the same code, data and seed" in text
     assert "attempt 1, current" in text
@@ -291,7 +301,9 @@ def test_what_has_not_happened_yet_is_said():
 def test_values_are_compared_in_the_metric_s_direction():
     score = scored("x", value=1.5).score
     (line,) = [line for line in told(idea("x"), patch("x"), run("x"), score) if "val_loss" in line]
-    assert line == "  val_loss 1.5, 5.0 noise units better than the baseline: 2 (mean of 3) ± 0.1 (sd of 20)"  # fmt: skip
+    assert line == (
+        "  val_loss 1.5, 5.0 noise units better than the baseline: 2 (mean of 3) ± 0.1 (sd of 20)"
+    )
     worse = replace(score, value=2.5)
     assert any("5.0 noise units worse" in x for x in told(idea("x"), patch("x"), run("x"), worse))
 

@@ -1,4 +1,4 @@
-"""Work that is the same is done once, whoever asks, and work of another scorer is not taken over."""
+"""Work that is the same is done once, whoever asks; work of another scorer is not taken over."""
 
 import shutil
 

@@ -1,7 +1,7 @@
 """How a model is reached: the provider's address and protocol, its key's variable, its options.
 
-A connection holds no key and may be printed, stored and compared. `extra` of `openai_chat` goes into the request as it is; all other options
-are checked here against what the protocol has.
+A connection holds no key and may be printed, stored and compared. `extra` of `openai_chat` goes
+into the request as it is; all other options are checked here against what the protocol has.
 """
 
 from collections.abc import Mapping

@@ -39,7 +39,7 @@ class PreparedData:
 
 
 def torch_version() -> str:
-    """The torch of the machine that prepares data, found without importing it; `none` if there is none."""
+    """The torch of the machine that prepares data, found without importing it; `none` for none."""
     try:
         return metadata.version("torch")
     except metadata.PackageNotFoundError:
@@ -66,7 +66,7 @@ def prepare_data(environment: Environment, profile: str, *, folder: Path) -> Pre
 
 
 def _name_by_hash(data: PreparedData, folder: Path) -> None:
-    """Lets a launcher find the data by what it holds; the link is relative, since a home may be moved."""
+    """Lets a launcher find the data by what it holds, also in a home that was moved."""
     link = folder / data.digest
     if link.exists():
         return

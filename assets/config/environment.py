@@ -33,8 +33,8 @@ class Table(BaseModel):
 
 
 COMPUTE_LIMIT = 1.5
-"""Most CPU time, in medians of the campaign's own baseline runs: of training, and of scoring, where a
-model could go on with its training."""
+"""Most CPU time, in medians of the campaign's own baseline runs: of training, and of scoring, where
+a model could go on with its training."""
 
 
 class OutputRule(Table):
@@ -101,9 +101,9 @@ class Profile(Table):
         seconds = self.baseline.cpu_seconds if self.baseline else None
         known = f" (training: about {seconds:g} s)" if seconds else ""
         return (
-            f"training and scoring may each use {COMPUTE_LIMIT:g} times the CPU time of the unpatched "
-            f"code{known}, more gives no score; training is ended after {self.budget_seconds:g} s of "
-            f"wall clock on {machine}"
+            f"training and scoring may each use {COMPUTE_LIMIT:g} times the CPU time of the "
+            f"unpatched code{known}, more gives no score; training is ended after "
+            f"{self.budget_seconds:g} s of wall clock on {machine}"
         )
 
 

@@ -66,15 +66,16 @@ def _for_model_code(wanted: str, site: Site, *, named: bool) -> str:
     level = STRONGEST if wanted == "auto" else wanted
     if not named and not at_least(level, STRONGEST):
         raise SandboxError(
-            f"sandbox: found {level!r} in defs.yaml, expected {STRONGEST!r}: the patches are written "
-            f"by a model. To run them at a weaker level, say so on the call: --sandbox {level}, or "
-            f"the tag {LEVEL_TAG} = {level} on a run in the UI"
+            f"sandbox: found {level!r} in defs.yaml, expected {STRONGEST!r}: the patches are "
+            f"written by a model. To run them at a weaker level, say so on the call: --sandbox "
+            f"{level}, or the tag {LEVEL_TAG} = {level} on a run in the UI"
         )
     if named or site.finding(level).works:
         return _working(level, site)
     raise SandboxError(
-        f"{_refusal(level, site)} The patches are written by a model, so nothing weaker is taken by "
-        "itself; to accept a weaker level, name it on the call: --sandbox landlock or --sandbox none"
+        f"{_refusal(level, site)} The patches are written by a model, so nothing weaker is taken "
+        "by itself; to accept a weaker level, name it on the call: --sandbox landlock or "
+        "--sandbox none"
     )
 
 

@@ -23,9 +23,9 @@ WITHOUT_PROVIDER = (CATALOG, RECORDED)
 DIFFS, REVISIONS = 10, 2
 """Of a language model that implements, unless the file says otherwise."""
 THRESHOLD = 0.65
-"""Jaccard similarity from which two ideas are one. Measured. Different ideas: at most 0.35 (46 of the
-catalog, 1,035 pairs), at most 0.49 (6 pairs about the same lines of code). Copies with slight changes
-of wording: 0.81 to 0.93 (6). Rewordings: 0.13 to 0.24 (6), which no threshold finds."""
+"""Jaccard similarity from which two ideas are one. Measured. Different ideas: at most 0.35 (46 of
+the catalog, 1,035 pairs), at most 0.49 (6 pairs about the same lines of code). Copies with slight
+changes of wording: 0.81 to 0.93 (6). Rewordings: 0.13 to 0.24 (6), which no threshold finds."""
 COMPONENT = "assets.campaign.Campaign"
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]*$"
 
@@ -53,8 +53,8 @@ class Role(StrictModel):
     model: Annotated[str, Field(min_length=1)]
     """`catalog`, `recorded`, or the name of a provider."""
     name: str | None = None
-    """Which model of the provider; for `catalog` a catalog file, default: the environment's own; for
-    `recorded` the campaign whose completions are used again."""
+    """Which model of the provider; for `catalog` a catalog file, default: the environment's own;
+    for `recorded` the campaign whose completions are used again."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Of sampling, as the provider's protocol has them; see `assets.config.connection`."""
 
@@ -82,7 +82,7 @@ class ProviderSettings(StrictModel):
     base_url: str | None = None
     """None is the vendor's own address."""
     key: str | None = None
-    """Environment variable of the key; None is the vendor's usual one, and none for other servers."""
+    """Environment variable of the key; None is the vendor's usual one; other servers have none."""
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 40
     """Most calls in the air."""
     calls_per_minute: Annotated[float, Field(gt=0)] | None = None
@@ -90,7 +90,7 @@ class ProviderSettings(StrictModel):
     """Longest silence."""
     tries: Annotated[int, Field(ge=1, le=100)] = 6
     wait_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
-    """Most that is waited before the second try; twice as much before each further one, up to 60."""
+    """Most that is waited before the second try; twice as much before each further one, to 60."""
     stream: bool = True
     price: Rates | None = None
     """US dollars per million tokens; None takes the price table's."""
@@ -173,8 +173,8 @@ class CampaignSettings(StrictModel):
     sandbox: Literal["auto", "bwrap", "landlock", "none"] = "auto"
     budget: Budget = Budget()
     quorum: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of an epoch's jobs that must end before it counts as complete, once all have begun. Later ones
-    join their own epoch when they end."""
+    """Share of an epoch's jobs that must end before it counts as complete, once all have begun.
+    Later ones join their own epoch when they end."""
     remeasure: bool = False
     """Whether a rerun buys every job again, so that noise is measured anew."""
 

@@ -1,4 +1,4 @@
-"""What a campaign stands on: settings, environment, data, and where its jobs run, read and checked."""
+"""What a campaign stands on, read and checked: settings, environment, data, where jobs run."""
 
 import json
 from dataclasses import asdict, dataclass

@@ -1,7 +1,7 @@
 """From two trees to git's own diff of them, and from a tree and such a diff to the other tree.
 
-What is stored of a patch is that diff, so that applying it gives the tree byte for byte whatever the
-answer looked like.
+What is stored of a patch is that diff, so that applying it gives the tree byte for byte whatever
+the answer looked like.
 """
 
 import subprocess

@@ -1,7 +1,7 @@
 """Which paths a patch may touch: editable ones, plainly written, that shadow nothing.
 
-A rule is about the name alone; what a file may hold is `assets.diffs.trees`. Names are ASCII, so that no
-two look alike, and are compared without regard to case, since some disks do not tell case apart.
+A rule is about the name alone; what a file may hold is `assets.diffs.trees`. Names are ASCII, so
+that no two look alike, and are compared without regard to case, which some disks do not tell apart.
 """
 
 import re
@@ -98,7 +98,7 @@ def check_neighbours(path: str, tree: Collection[str]) -> None:
 
 
 def _check_module(path: str, real: Mapping[str, str]) -> None:
-    """Refuse `model/x.py` beside `model.py`, and `model.py` beside `model/`: one hides the other."""
+    """Refuse `model/x.py` beside `model.py`, or `model.py` beside `model/`: one hides the other."""
     *folders, _ = _prefixes(path)
     rivals = [f"{folder}.py" for folder in folders]
     if path.lower().endswith(".py"):
@@ -126,7 +126,8 @@ def _check_new(path: str, environment: Environment) -> None:
         )
     if not all(PLAIN_PART.fullmatch(part) for part in parts):
         raise PatchError(
-            f"{path}: expected the name of a new file to have letters, digits, `_`, `-` and `.` only"
+            f"{path}: expected the name of a new file to have letters, digits, `_`, `-` and `.` "
+            "only"
         )
     known = any(each.split("/")[0] == parts[0] for each in environment.files)
     stem = parts[0].split(".")[0].lower()

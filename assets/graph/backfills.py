@@ -31,9 +31,9 @@ def check_backfill_order(
     missing = sorted(set(earlier) - done)
     if missing:
         raise OrderError(
-            f"campaign {campaign}: epoch {epoch:04d} is part of backfill {backfill_id}, whose epoch "
-            f"{missing[0]:04d} has not completed its scores; mend that epoch and launch the backfill "
-            "again from there"
+            f"campaign {campaign}: epoch {epoch:04d} is part of backfill {backfill_id}, whose "
+            f"epoch {missing[0]:04d} has not completed its scores; mend that epoch and launch the "
+            "backfill again from there"
         )
 
 

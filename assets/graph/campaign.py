@@ -3,8 +3,8 @@
     score_log[<e] -> evolution[e] -> ideas[e] -> patches[e] -> runs[e] -> scores[e]
 
 Dagster accepts no cycle between asset keys, so the loop closes through the lake: `score_log` is an
-external asset without dependencies, and `scores` reports an observation of it (an observation, since
-for external assets Dagster's staleness check reads no materializations).
+external asset without dependencies, and `scores` reports an observation of it (an observation,
+since for external assets Dagster's staleness check reads no materializations).
 """
 
 import time
@@ -40,7 +40,8 @@ DESCRIPTIONS: Mapping[Stage, str] = {
     Stage.IDEAS: "One row per idea proposed for the epoch.",
     Stage.PATCHES: "One row per try to turn an idea into a diff of the environment.",
     Stage.RUNS: "One row per job that trained patched code, failures included.",
-    Stage.SCORES: "One row per job and evaluator: the value that trusted code gave, or why there is none.",
+    Stage.SCORES: "One row per job and evaluator: the value that trusted code gave, or why "
+    "there is none.",
 }
 CHECKS = {
     "no_guard_violated": "No score of the epoch was refused by a guard.",

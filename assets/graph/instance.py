@@ -68,8 +68,8 @@ def fail_dead_runs(instance: dg.DagsterInstance, *, untagged: bool = False) -> l
     """Mark unfinished runs whose process is gone as failed.
 
     Without this a search killed with SIGKILL leaves its run STARTED, which blocks the campaign's
-    pool for ever, or NOT_STARTED, for which its autopilot waits. A pid with its start time names one
-    process, so that a living one is never taken for dead; runs of other hosts are left alone.
+    pool for ever, or NOT_STARTED, for which its autopilot waits. A pid with its start time names
+    one process, so that a living one is never taken for dead; runs of other hosts are left alone.
 
     Args:
         instance: whose runs.

@@ -160,7 +160,8 @@ def run_search(search: Search, works: Iterable[Work], *, each: Callable[[Work], 
             for work in works:
                 if search.hooks.stop.level is not StopLevel.GO:
                     raise Interrupted(
-                        "stopped on your word before the next epoch; `varve search` goes on where this stopped"
+                        "stopped on your word before the next epoch; `varve search` goes on where "
+                        "this stopped"
                     )
                 search.materialize(work)
                 each(work)

@@ -42,7 +42,7 @@ def split_calls(
 
 
 def produce(context: Context) -> Produced:
-    """Ask the ideators for the epoch's ideas, call by call; the first epoch begins with the baseline."""
+    """Ask the ideators for the epoch's ideas; the first epoch begins with the baseline."""
     rows = ask(context, context.models.ideators, lambda asking: _propose(asking, context))
     kept = [row for row in rows if row.status is IdeaStatus.PROPOSED]
     counts = {kind.value: sum(row.kind is kind for row in kept) for kind in IdeaKind}
@@ -149,7 +149,7 @@ def _failure(completion: Completion) -> FailedTry:
 
 
 def _resolve(written: Sequence[str], shown: Mapping[str, str]) -> tuple[str, ...]:
-    """The ids of parents that an idea names by their labels, or by their ids; others are left out."""
+    """The ids of parents that an idea names by label or by id; others are left out."""
     ids = {*shown.values()}
     named = (shown.get(name, name) for name in written)
     return tuple(dict.fromkeys(name for name in named if name in ids))

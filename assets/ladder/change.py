@@ -57,8 +57,8 @@ def made_by_hunks(path: str, hunks: Sequence[Hunk]) -> Source:
     for hunk in hunks:
         if before(hunk.lines):
             raise PatchError(
-                f"{path}: {hunk.where}: expects lines in a file that does not exist. A new file has "
-                "`--- /dev/null` and only lines with +"
+                f"{path}: {hunk.where}: expects lines in a file that does not exist. A new file "
+                "has `--- /dev/null` and only lines with +"
             )
     lines = tuple(line for hunk in hunks for line in after(hunk.lines))
     check_elision(path, lines, ())
@@ -90,8 +90,8 @@ def _check_owner(path: str, at: Placed, owner: str, line: int, *, kept: bool = F
     own = any(splice.start <= line < splice.end for splice in at.splices)
     if owner != at.where and not (kept and own):
         raise PatchError(
-            f"{path}: {at.where} and {owner} both speak of line {line + 1} of the file, and differ in "
-            "what becomes of it. Write one hunk for what lies together, and each change once"
+            f"{path}: {at.where} and {owner} both speak of line {line + 1} of the file, and differ "
+            "in what becomes of it. Write one hunk for what lies together, and each change once"
         )
 
 

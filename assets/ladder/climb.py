@@ -170,8 +170,8 @@ def _check_quotation(stretch: Stretch, files: Mapping[str, bytes]) -> None:
 def _agree(path: str, one: bytes, other: bytes) -> None:
     if one != other:
         raise PatchError(
-            f"{path}: the answer changes it in two ways that do not come to the same; expected one form "
-            "for all changes of a file"
+            f"{path}: the answer changes it in two ways that do not come to the same; expected one "
+            "form for all changes of a file"
         )
 
 
@@ -185,14 +185,15 @@ def _by_blocks(
         same = (block.path, tuple(block.search), tuple(block.replace))
         if same in seen:
             raise PatchError(
-                f"{block.path}: {block.where}: says again what an earlier block says; expected each "
-                "change once"
+                f"{block.path}: {block.where}: says again what an earlier block says; expected "
+                "each change once"
             )
         seen.add(same)
         source = changed.get(block.path) or _source(files, block.path)
         if source is None and any(line.strip() for line in block.search):
             raise PatchError(
-                f"{block.path}: {block.where}: no such file; expected one of {', '.join(sorted(files))}"
+                f"{block.path}: {block.where}: no such file; expected one of "
+                f"{', '.join(sorted(files))}"
             )
         changed[block.path] = changed_by_block(source or Source(lines=()), block, repairs)
     return {path: _text(source) for path, source in changed.items()}

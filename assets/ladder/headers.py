@@ -31,7 +31,8 @@ def git_path(line: str, at: int, known: Sequence[str]) -> str:
         raise PatchError(f"diff, line {at + 1}: expected a path without quotes, in plain ASCII")
     if len(words) != 4 or line != line.rstrip():
         raise PatchError(
-            f"diff, line {at + 1}: found {line[:120]!r}, expected exactly two paths, and no blank in them"
+            f"diff, line {at + 1}: found {line[:120]!r}, expected exactly two paths, and "
+            "no blank in them"
         )
     old, new = (_without_prefix(word, known) for word in words[2:])
     if old != new:
@@ -67,7 +68,8 @@ def side_path(line: str, at: int, known: Sequence[str]) -> str:
     match = SIDE.fullmatch(line) if len(line) <= MOST_CHARACTERS else None
     if match is None or not TIME.fullmatch(match["behind"] or ""):
         raise PatchError(
-            f"diff, line {at + 1}: found {line[:120]!r}, expected a path with nothing behind it but a time"
+            f"diff, line {at + 1}: found {line[:120]!r}, expected a path with nothing "
+            "behind it but a time"
         )
     if match["path"] == NOWHERE:
         if line.startswith("+"):

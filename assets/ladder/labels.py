@@ -3,8 +3,10 @@
 import re
 
 LABEL = re.compile(
-    r"[\s>#*`_/]*(?:\d+[.)]\s*)?(?:(?:new |full |updated |modified )?(?:file(?:name)?|path)\s*:?\s*)?"
-    r"[*`\"'(\[]*(?P<path>[^\s*`\"'()\[\]]+?)[*`\"'):\]]*(?:\s*\((?:new|new file|full file)\))?[*:\s]*",
+    r"[\s>#*`_/]*(?:\d+[.)]\s*)?"
+    r"(?:(?:new |full |updated |modified )?(?:file(?:name)?|path)\s*:?\s*)?"
+    r"[*`\"'(\[]*(?P<path>[^\s*`\"'()\[\]]+?)[*`\"'):\]]*"
+    r"(?:\s*\((?:new|new file|full file)\))?[*:\s]*",
     re.IGNORECASE,
 )
 """A line that is a path and its decoration, and nothing else."""

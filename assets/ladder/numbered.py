@@ -14,7 +14,8 @@ LEAST = 2
 def without_numbers(lines: Lines) -> Lines | None:
     """The hunk without its line numbers; None unless they count up over all lines that it quotes.
 
-    Of the lines that come in, all have numbers or none has: none is taken for code, or code for one.
+    Of the lines that come in, all have numbers or none has: no number is taken for code, no code
+    for a number.
     """
     read = [NUMBERED.fullmatch(line.text) for line in lines]
     there = [match for match, line in zip(read, lines, strict=True) if line.mark is not Mark.ADDED]

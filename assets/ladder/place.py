@@ -176,7 +176,7 @@ def _fitting(
 
 
 def _near(lines: Lines, inner: range, source: Source, at: int) -> bool:
-    """Whether the context cut off at a hunk's ends stands near the rest: lines between were left out.
+    """Whether context cut off at a hunk's ends stands near the rest: lines between were left out.
 
     What stands nowhere near was made up, or belongs to another place.
     """

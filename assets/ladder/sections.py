@@ -155,7 +155,8 @@ def _hunk(lines: Sequence[str], where: str, at: int) -> tuple[Hunk, bool]:
     match = HUNK.fullmatch(lines[0])
     if match is None or lines[0].startswith("@@@"):
         raise PatchError(
-            f"diff, line {at + 1}: found {lines[0][:120]!r}, expected `@@ -START,COUNT +START,COUNT @@`"
+            f"diff, line {at + 1}: found {lines[0][:120]!r}, expected "
+            "`@@ -START,COUNT +START,COUNT @@`"
         )
     body = _body(lines[1:])
     if len(body) > MOST_LINES:

@@ -12,9 +12,11 @@ LEAST_KEPT = 0.5
 """Share of a file's lines that an answer with the whole file must still have."""
 ELIDED = re.compile(
     r"\s*(?:#|//|/\*|<!--|;|\"\"\")?\s*[\[(<{]?\s*(?:\.\.\.|\u2026)(?:[^\w].*|\s*)?"
-    r"|\s*(?:#|//|/\*|<!--)\W*(?:(?:the )?(?:rest|remainder) of\b|(?:the )?rest (?:is |remains |stays )?"
+    r"|\s*(?:#|//|/\*|<!--)\W*(?:(?:the )?(?:rest|remainder) of\b|"
+    r"(?:the )?rest (?:is |remains |stays )?"
     r"(?:unchanged|the same|as)|(?:existing|previous|original|other|remaining|all other)\b.{0,40}"
-    r"(?:code|lines|methods|functions|imports|unchanged|here|same|\.\.\.|\u2026)|unchanged\b|same as "
+    r"(?:code|lines|methods|functions|imports|unchanged|here|same|\.\.\.|\u2026)|"
+    r"unchanged\b|same as "
     r"(?:before|above|the original)|(?:keep|leave)s? .{0,40}(?:unchanged|as (?:is|before))|"
     r"no changes?\b|.{0,60}(?:remains?|stays?|is|are) (?:unchanged|the same)\b|omitted\b|"
     r".{0,40}\bomitted for brevity|.{0,60}\b(?:code|file|lines?|as before) ?(?:\.\.\.|\u2026)).*"
@@ -68,8 +70,8 @@ def whole_file(stretch: Stretch, path: str, source: Source | None) -> Source:
     if kept < LEAST_KEPT * len([line for line in known if line.strip()]):
         raise PatchError(
             f"{path}: the fence under its path has {kept} of the file's {len(known)} lines, which "
-            "looks like an excerpt; expected the whole file. Write it out, or change only the lines "
-            "that differ by SEARCH/REPLACE blocks"
+            "looks like an excerpt; expected the whole file. Write it out, or change only the "
+            "lines that differ by SEARCH/REPLACE blocks"
         )
     if source is None:
         return Source(lines=stretch.lines)

@@ -2,6 +2,8 @@
 
 requests     what is asked and what comes back; start here
 roles        the models of a campaign, made from its settings
-language     a language model, asked through providers/ with prompts/; proposals, thoughts: its answers read
-catalog      known ideas from a file              recorded, recordings   a campaign again from its own answers
+language     a language model, asked through providers/ with prompts/
+proposals, thoughts    its answers, read
+catalog      known ideas from a file
+recorded, recordings   a campaign again from its own answers
 """

@@ -1,8 +1,8 @@
 """Ideas out of what a language model answered, whatever the form in which it gave them.
 
-    JSON        {"ideas": [{"title": ..., "text": ..., "parents": [...]}]}: what the prompt asks for.
-                A list of ideas and single ones are taken too; of an answer that was cut off, the
-                ideas that are whole.
+    JSON        {"ideas": [{"title": ..., "text": ..., "parents": [...]}]}: what the prompt asks
+                for. A list of ideas and single ones are taken too; of an answer that was cut
+                off, the ideas that are whole.
     tags        [Experiment] ... [Code Changes] ... [End]: the form of arXiv 2601.14525, so that
                 answers of its authors' runs can be read.
     Markdown    ideas numbered 1, 2, 3, ..., each with a title in bold or as a heading. Anything

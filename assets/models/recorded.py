@@ -1,7 +1,7 @@
 """The recorded model: a campaign again from its own completions, without asking anybody.
 
-A call is known by its place: epoch, stage, role, ordinal and revision. What is asked now is compared
-with what was asked then; a difference is written into the new completion's `reason`.
+A call is known by its place: epoch, stage, role, ordinal and revision. What is asked now is
+compared with what was asked then; a difference is written into the new completion's `reason`.
 """
 
 from collections.abc import Callable, Mapping

@@ -33,8 +33,8 @@ def _settings(lake: Lake, campaign: str) -> CampaignSettings:
         return recorded_settings(configs[-1])
     except ValidationError as error:
         raise CampaignError(
-            f"{lake.uri}: the settings under which {campaign!r} was recorded cannot be read by this "
-            f"version: {error.errors(include_url=False, include_input=False)[0]['msg']}"
+            f"{lake.uri}: the settings under which {campaign!r} was recorded cannot be read by "
+            f"this version: {error.errors(include_url=False, include_input=False)[0]['msg']}"
         ) from error
 
 

@@ -1,8 +1,8 @@
 """The seam to the models that propose ideas and write patches.
 
-Requests are structured: a language model renders them into a prompt, `catalog` reads them. A request
-becomes a `Call`, which knows what is stored of the question before it is sent. Every call gives one
-completion, which is stored before its answer is used.
+Requests are structured: a language model renders them into a prompt, `catalog` reads them. A
+request becomes a `Call`, which knows what is stored of the question before it is sent. Every call
+gives one completion, which is stored before its answer is used.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -214,7 +214,7 @@ class Model(Protocol):
         ...
 
     def halt(self) -> None:
-        """Begin no new try: calls that wait for one end with Interrupted, those in the air go on."""
+        """Begin no new try: calls that wait end with Interrupted, those in the air go on."""
         ...
 
     async def close(self) -> None:

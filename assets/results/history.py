@@ -58,8 +58,8 @@ class Scored:
     def value(self) -> float | None:
         """What counts: the mean of the confirmations where there are any, else the screening's.
 
-        The screening's value is not in the mean: it is the one by which the idea was chosen. Where a
-        confirmation failed by the patch's fault nothing counts: a mean of those that went well
+        The screening's value is not in the mean: it is the one by which the idea was chosen. Where
+        a confirmation failed by the patch's fault nothing counts: a mean of those that went well
         would be luck again.
         """
         if self.screened is None or self.unconfirmed is not None:
@@ -116,7 +116,7 @@ class Scored:
 def join_layer(
     ideas: Sequence[Idea], patches: Sequence[Patch], runs: Sequence[Run], scores: Sequence[Score]
 ) -> list[Scored]:
-    """One entry per idea, in their order, and for a baseline one per run; rejected ideas have none."""
+    """One entry per idea, in their order, for a baseline one per run, for rejected ideas none."""
     patches_by_idea: dict[str, list[Patch]] = {}
     for patch in patches:
         patches_by_idea.setdefault(patch.idea_id, []).append(patch)

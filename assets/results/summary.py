@@ -30,11 +30,11 @@ class Summary:
     confirmations: int
     """Valid runs with other seeds that a winner must have."""
     kept_runs: frozenset[str]
-    """Runs whose outputs are worth their disk: baselines, the best, and the best that is audited."""
+    """Runs whose outputs are worth their disk: baselines, the best, the best that is audited."""
 
     @property
     def best(self) -> Scored | None:
-        """The best idea so far whose score rests on the deep audit, and is confirmed if that is asked."""
+        """The best idea so far, confirmed where asked, whose score rests on the deep audit."""
         return next((s for s in self.ranked if s.may_win(self.deep, self.confirmations)), None)
 
     @property

@@ -95,9 +95,9 @@ def _opened(
             yield search, console, display
     except DBAPIError as error:
         raise VarveError(
-            f"{home.dagster}: Dagster's history cannot be read or written ({error.orig}). Free space "
-            "and run the same command again; if the history is damaged, move that folder away: the "
-            "results are in the lake"
+            f"{home.dagster}: Dagster's history cannot be read or written ({error.orig}). Free "
+            "space and run the same command again; if the history is damaged, move that folder "
+            "away: the results are in the lake"
         ) from error
 
 

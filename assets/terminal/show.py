@@ -74,8 +74,8 @@ def find_row(lake: Lake, identity: str) -> Found:
     prefix = identity.strip().lower()
     if not re.fullmatch(f"[0-9a-f]{{{LEAST_DIGITS},{DIGITS}}}", prefix):
         raise VarveError(
-            f"found the id {identity!r}, expected {LEAST_DIGITS} to {DIGITS} hexadecimal digits: the "
-            "idea_id, patch_id, run_id or score_id that `varve sql` shows, or how it begins"
+            f"found the id {identity!r}, expected {LEAST_DIGITS} to {DIGITS} hexadecimal digits: "
+            "the idea_id, patch_id, run_id or score_id that `varve sql` shows, or how it begins"
         )
     places = [f"{row_type.table}_history" for row_type in SHOWN]
     each = (
@@ -86,8 +86,8 @@ def find_row(lake: Lake, identity: str) -> Found:
     rows = query(lake, f"{' UNION '.join(each)} ORDER BY ALL LIMIT {MOST_MATCHES + 1}").rows
     if not rows:
         raise VarveError(
-            f"{lake.uri}: no id begins with {prefix!r}; searched {', '.join(places)}. Expected an id "
-            'such as `varve sql "select idea_id, run_id, title from leaderboard"` shows'
+            f"{lake.uri}: no id begins with {prefix!r}; searched {', '.join(places)}. Expected an "
+            'id such as `varve sql "select idea_id, run_id, title from leaderboard"` shows'
         )
     if len(rows) > 1:
         matches = "".join(f"\n  {Found(*row)}" for row in rows[:MOST_MATCHES])

@@ -37,16 +37,18 @@ BLAMED: Mapping[Blame, str] = {
     "usable. There was nothing to try.",
     Blame.PATCH: "The implementer is to blame: its answer could not be applied to the environment. "
     "It was not tried.",
-    Blame.SETUP: "The environment is to blame: it or its data could not be prepared. It says nothing "
-    "of the idea.",
-    Blame.TRAIN: "The patched training is to blame: it failed by itself, or left less than it has to.",
-    Blame.EVALUATE: "The patched model is to blame: it was trained, and failed while it was scored.",
-    Blame.GUARD: "The patch is to blame: a rule of honest scoring was broken, so its value does not "
-    "count.",
-    Blame.TIMEOUT: "The patch is to blame for its cost: it used more time or compute than the rules "
-    "give.",
-    Blame.INFRASTRUCTURE: "The machine, the disk or Varve itself is to blame. It says nothing of the "
-    "idea.",
+    Blame.SETUP: "The environment is to blame: it or its data could not be prepared. It says "
+    "nothing of the idea.",
+    Blame.TRAIN: "The patched training is to blame: it failed by itself, or left less than it "
+    "has to.",
+    Blame.EVALUATE: "The patched model is to blame: it was trained, and failed while it was "
+    "scored.",
+    Blame.GUARD: "The patch is to blame: a rule of honest scoring was broken, so its value does "
+    "not count.",
+    Blame.TIMEOUT: "The patch is to blame for its cost: it used more time or compute than the "
+    "rules give.",
+    Blame.INFRASTRUCTURE: "The machine, the disk or Varve itself is to blame. It says nothing of "
+    "the idea.",
 }
 """Who it was, in a sentence."""
 
@@ -164,7 +166,9 @@ def _tell_run(story: Story, run: Run) -> Iterator[str]:
     machine = one_line(run.hardware or "unknown hardware")
     yield f"  on {machine}, profile {run.profile}, launcher {run.launcher}"
     if run.reused_from:
-        yield f"  taken over from run {run.reused_from}: the same code, data and seed, not run again"
+        yield (
+            f"  taken over from run {run.reused_from}: the same code, data and seed, not run again"
+        )
     if run.sandbox_gaps:
         yield f"  sandbox level {run.sandbox_level}, which does not hold against:"
         yield from (f"    - {one_line(gap)}" for gap in run.sandbox_gaps)

@@ -71,7 +71,7 @@ def _problems_of(step: Step) -> Iterator[str]:
     if isinstance(step, Run):
         yield from _unknown(step.name, step.command, step.mounts, {OUT})
     elif isinstance(step, Take):
-        if step.run_id != os.path.basename(step.run_id) or step.run_id.startswith("."):
+        if step.run_id != os.path.basename(step.run_id) or step.run_id[:1] in ("", "."):
             yield f"found the job {step.run_id!r} to take outputs of, expected a run_id"
     elif isinstance(step, Grade):
         server = step.server
@@ -111,15 +111,15 @@ def missing_parts(spec: JobSpec, place: Place, files: Collection[str]) -> Iterat
     if not os.access(place.python, os.X_OK):
         yield place.python
     yield from (path for path in spec.frozen if path not in files)
-    seen: set[str] = set()
+    mounts: dict[str, None] = {}
     for step in _programs(spec):
         program = step.command[0]
         if program not in (spec.frozen if isinstance(step, Grade) else files):
             yield program
-        for mount in step.mounts.values():
-            if mount not in seen and not os.path.isdir(source(mount, place, "")):
-                yield from () if mount == OUTPUTS else (f"{mount}/",)
-            seen.add(mount)
+        mounts |= dict.fromkeys(step.mounts.values())
+    for mount in mounts:
+        if mount != OUTPUTS and not os.path.isdir(source(mount, place, "")):
+            yield f"{mount}/"
 
 
 def _programs(spec: JobSpec) -> Iterator[Run | Grade | Server]:

@@ -9,19 +9,21 @@ OUT, REPORT, SERVER = "out", "report", "server"
 SERVER_WORD = f"{{{SERVER}}}"
 
 
-def filled(words: Iterable[str], paths: Mapping[str, str]) -> list[str]:
+def filled(words: Iterable[str], paths: Mapping[str, str], server: Sequence[str] = ()) -> list[str]:
     """The words with every `{name}` replaced by its path.
 
     Args:
         words: a program and its arguments.
         paths: of every name that they use.
+        server: what the one word for the server stands for; it is taken as it is.
     """
-    return [NAME.sub(lambda found: paths[found[1]], word) for word in words]
-
-
-def with_server(words: Sequence[str], server: Sequence[str]) -> list[str]:
-    """The words, with the one that stands for the server replaced by all of its command."""
-    return [one for word in words for one in (server if word == SERVER_WORD else [word])]
+    found: list[str] = []
+    for word in words:
+        if word == SERVER_WORD:
+            found += server
+        else:
+            found.append(NAME.sub(lambda name: paths[name[1]], word))
+    return found
 
 
 def names_in(words: Iterable[str]) -> set[str]:

@@ -10,7 +10,7 @@ from launchers import folder as names
 from launchers.result import Evaluation
 from launchers.sandbox.view import View
 from launchers.steps import Grade
-from launchers.supervisor.commands import REPORT, SERVER, filled, with_server
+from launchers.supervisor.commands import REPORT, SERVER, filled
 from launchers.supervisor.evaluation import EvaluationError, read_evaluation
 from launchers.supervisor.failures import JobFailedError
 from launchers.supervisor.job import Job
@@ -62,13 +62,13 @@ def _view_of_server(job: Job, step: Grade) -> View | None:
 def _command(job: Job, step: Grade, view: View | None) -> list[str]:
     """The grader's command line, with that of its server in it."""
     paths = sources(step.mounts, job.place, job.run) | {REPORT: _report(job)}
-    words = list(step.command)
+    server: list[str] = []
     if view and step.server:
         inside = {name: job.wall.path(view, name) for name in step.server.mounts}
-        server = [job.place.python, *filled(step.server.command, inside)]
-        words = with_server(words, job.wall.command(view, server))
+        words = [job.place.python, *filled(step.server.command, inside)]
+        server = job.wall.command(view, words)
         paths |= {f"{SERVER}.{name}": path for name, path in inside.items()}
-    return [job.place.python, *filled(words, paths)]
+    return [job.place.python, *filled(step.command, paths, server)]
 
 
 def _report(job: Job) -> str:

@@ -26,26 +26,33 @@ def pairs(x):
 '''
 NESTED = {
     "new-module": (
-        ("model/features.py", "from math import prod, sin\n", "from math import prod, sin\n\nfrom model.pairs import pairs\n"),
-        ("model/features.py", "prod((x[a], x[b])) for a in range(len(x)) for b in range(a)", "prod(pair) for pair in pairs(x)"),
+        ("model/features.py", "from math import prod, sin\n",
+         "from math import prod, sin\n\nfrom model.pairs import pairs\n"),
+        ("model/features.py", "prod((x[a], x[b])) for a in range(len(x)) for b in range(a)",
+         "prod(pair) for pair in pairs(x)"),
         ("model/pairs.py", "", PAIRS),
     ),
     "cosines": (
         ("model/features.py", "from math import prod, sin\n", "from math import cos, prod, sin\n"),
-        ("model/features.py", "    if PRODUCTS:\n", "    values += [cos(wave * value) for wave in WAVES for value in x]\n    if PRODUCTS:\n"),
+        ("model/features.py", "    if PRODUCTS:\n",
+         "    values += [cos(wave * value) for wave in WAVES for value in x]\n    if PRODUCTS:\n"),
         ("train.py", "RIDGE = 30.0", "RIDGE = 3.0"),
     ),
     "no-pivoting": (
-        ("train.py", "    best = max(range(pivot, width), key=lambda row: abs(system[row][pivot]))\n    system[pivot], system[best] = system[best], system[pivot]\n", ""),
+        ("train.py",
+         "    best = max(range(pivot, width), key=lambda row: abs(system[row][pivot]))\n"
+         "    system[pivot], system[best] = system[best], system[pivot]\n", ""),
         ("model/features.py", "    values = [1.0]\n    values += x\n", "    values = [1.0, *x]\n"),
     ),
     "tags-of-thinking-in-the-code": (
         ("train.py", "RIDGE = 30.0", "RIDGE = 3.0"),
-        ("train.py", "time.sleep(PAUSE_SECONDS)\n", 'PROMPT = """\n<think>\nhow\n</think>\n"""\ntime.sleep(PAUSE_SECONDS)\n'),
+        ("train.py", "time.sleep(PAUSE_SECONDS)\n",
+         'PROMPT = """\n<think>\nhow\n</think>\n"""\ntime.sleep(PAUSE_SECONDS)\n'),
         ("model/features.py", "POWERS: tuple[int, ...] = ()", "POWERS: tuple[int, ...] = (2,)"),
     ),
     "skip-empty-rows": (
-        ("train.py", "        if row != pivot:\n", "        if row == pivot:\n            continue\n        if system[row][pivot]:\n"),
+        ("train.py", "        if row != pivot:\n",
+         "        if row == pivot:\n            continue\n        if system[row][pivot]:\n"),
     ),
 }  # fmt: skip
 

@@ -38,7 +38,8 @@ def duplicated_place_in_a_diff(edit: Edit, rng: random.Random):
     path, line = repeated(edit, rng)
     if not line:
         return None
-    return f"--- a/{path}\n+++ b/{path}\n{rng.choice(['@@', '@@ -1,7 +1,9 @@'])}\n-{line}\n+{line}  # here\n"
+    header = rng.choice(["@@", "@@ -1,7 +1,9 @@"])
+    return f"--- a/{path}\n+++ b/{path}\n{header}\n-{line}\n+{line}  # here\n"
 
 
 @trap

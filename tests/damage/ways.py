@@ -240,7 +240,8 @@ def mail_signature(edit: Edit, rng: random.Random):
 
 @way
 def fenced_with_prose(edit: Edit, rng: random.Random):
-    return f"{PROSE}```diff\n{diff(edit)}```\n\nI hope that this helps.\n- One more idea: a larger batch.\n"
+    behind = "I hope that this helps.\n- One more idea: a larger batch.\n"
+    return f"{PROSE}```diff\n{diff(edit)}```\n\n{behind}"
 
 
 @way
@@ -279,7 +280,8 @@ def path_above_the_fence_only(edit: Edit, rng: random.Random):
 @way
 def thinking_before(edit: Edit, rng: random.Random):
     draft = blocks(edit).replace("=", "==")
-    return f"<think>\nPerhaps this:\n{draft}\nNo, better otherwise.\n</think>\n\n```diff\n{diff(edit)}```\n"
+    thoughts = f"<think>\nPerhaps this:\n{draft}\nNo, better otherwise.\n</think>\n\n"
+    return f"{thoughts}```diff\n{diff(edit)}```\n"
 
 
 @way

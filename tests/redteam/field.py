@@ -250,13 +250,16 @@ def _word(result: JobResult, log: str, judgement: Judgement) -> str:
 
 def _judgement(result: JobResult, environment: Environment) -> Judgement:
     """What the scores stage would make of it; compute is judged apart."""
+    evaluation = result.evaluation
     run = SimpleNamespace(
+        value=evaluation.value if evaluation else None,
+        verdicts=evaluation.verdicts if evaluation else {},
         status=RunStatus(result.status),
         blame=Blame(result.blame) if result.blame else None,
         reason=result.reason,
         cpu_seconds=result.cpu_seconds("train"),
     )
-    return judge(run, result.evaluation, environment.manifest, None)
+    return judge(run, environment.manifest, None)
 
 
 def _judged_compute(seen: Observation, twin: Observation) -> Observation:

@@ -227,7 +227,7 @@ class World:
             (self.folder / name).chmod(0o700)
 
     def _lay_packages(self) -> str:
-        """Virtual environments with hidden data in and beside them; gives the interpreter to use."""
+        """Virtual environments, hidden data in and beside them; gives the interpreter to use."""
         content = (self.data / "hidden" / "points.json").read_text()
         base = os.path.realpath(self.account.python)
         version = _version(base)

@@ -104,7 +104,7 @@ class Breaker:
         """
         if self._failures >= self._limit:
             raise ProviderError(
-                f"{self._where}: no answer for the last {self._failures} calls, expected one at least. "
-                f"The last one: {self._last}. See to the provider, then run the same command "
-                "again; nothing is lost"
+                f"{self._where}: no answer for the last {self._failures} calls, expected one at "
+                f"least. The last one: {self._last}. See to the provider, then run the same "
+                "command again; nothing is lost"
             )

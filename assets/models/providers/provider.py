@@ -58,7 +58,7 @@ class Provider(Protocol):
         ...
 
     def halt(self) -> None:
-        """Begin no new try: calls that wait for one end with Interrupted, those in the air go on."""
+        """Begin no new try: calls that wait end with Interrupted, those in the air go on."""
         ...
 
     async def close(self) -> None:

@@ -18,7 +18,7 @@ NOISE = 0.15
 
 
 def target(x: list[float], noise: float) -> float:
-    """The function that is to be found, with noise; rounded, as libraries differ in the last bit."""
+    """The function that is to be found, with noise; rounded: libraries differ in the last bit."""
     value = math.sin(3 * x[0]) + x[1] * x[2] + 0.8 * x[3] ** 2 + 0.3 * x[1] + NOISE * noise
     return round(value, 9)
 
