@@ -1,5 +1,6 @@
 # make demo   the main job: a real search on this machine, from nothing
-# make test   the checks: lint, types, import contracts, tests
+# make check  lint, types, import contracts, and the tests that train nothing: in 3 minutes
+# make test   the same with all tests, which train, search, attack and are killed
 # make ui     the Dagster UI on the history in .varve/
 # make bench  what is fast and what is not, as tables
 
@@ -14,10 +15,10 @@ TORCH_INDEX ?= $(shell $(PYTHON) -m pip config list 2>/dev/null | grep -qE 'inde
 EXTRA_INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ui bench lint install clean
+.PHONY: help demo check test ui bench lint install clean
 
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,5s/^# //p' Makefile
 
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Varve needs Python 3.11 or newer, found $$($(PYTHON) --version); say make PYTHON=python3.x"; exit 1; }
@@ -40,6 +41,9 @@ lint: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+check: $(READY) lint
+	@$(BIN)/pytest -n 2 --dist loadfile --timeout 60 -m 'not trains and not daemon'
 
 test: $(READY) lint
 	@$(BIN)/pytest -n 2 --dist loadfile

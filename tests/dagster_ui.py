@@ -47,26 +47,29 @@ class Ui:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as response:
             return response.read().decode()
 
-    def backfill(self, campaign: str, epochs: list[str], stages=tuple(Stage)) -> tuple[str, str]:
-        """Launch a backfill as the UI does and wait for its end: (id, status)."""
+    def launch_backfill(self, campaign: str, epochs: list[str], stages=tuple(Stage)) -> str:
+        """Launch a backfill as the UI does, and give its id."""
         mutation = """
         mutation($p: LaunchBackfillParams!) {launchPartitionBackfill(backfillParams: $p) {
           ... on LaunchBackfillSuccess {backfillId} ... on PythonError {message}
         }}"""
         keys = [{"path": [campaign, stage.value]} for stage in stages]
         params = {"assetSelection": keys, "partitionNames": epochs, "fromFailure": False}
-        launched = self.query(mutation, p=params)["launchPartitionBackfill"]
-        status = """
+        return self.query(mutation, p=params)["launchPartitionBackfill"]["backfillId"]
+
+    def backfill_status(self, backfill: str) -> str:
+        """How a backfill ended; waits for its end."""
+        query = """
         query($id: String!) {partitionBackfillOrError(backfillId: $id) {
           ... on PartitionBackfill {status}
         }}"""
         give_up = time.monotonic() + BACKFILL_SECONDS
         while time.monotonic() < give_up:
-            found = self.query(status, id=launched["backfillId"])["partitionBackfillOrError"]
-            if found["status"].startswith("COMPLETED") or found["status"] == "FAILED":
-                return launched["backfillId"], found["status"]
+            status = self.query(query, id=backfill)["partitionBackfillOrError"]["status"]
+            if status.startswith("COMPLETED") or status == "FAILED":
+                return status
             time.sleep(1)
-        raise AssertionError(f"backfill {launched} did not end: {self.runs()}")
+        raise AssertionError(f"backfill {backfill} did not end: {self.runs()}")
 
     def materialize(self, campaign: str, stage: Stage, epoch: str) -> dict:
         """Launch one stage of one epoch as the UI does, and wait for the run's end."""

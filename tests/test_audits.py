@@ -31,6 +31,8 @@ from lake.tables import (
 )
 from launchers import Evaluation, JobResult
 
+pytestmark = pytest.mark.trains
+
 CUTS, DEEP = 10, 50
 COUNTING = '''
 def audited(report, given, weights_seen):

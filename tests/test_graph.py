@@ -64,6 +64,7 @@ def test_a_broken_campaign_is_one_failing_asset_that_says_why(home):
     assert "batch: " in event.step_failure_data.user_failure_data.description
 
 
+@pytest.mark.trains
 def test_the_asset_checks_stand_on_scores(home):
     search_all(home)
     with open_instance(home, ["small"]) as instance:
@@ -85,6 +86,7 @@ def ask_autopilot(home):
         )
 
 
+@pytest.mark.trains
 def test_the_autopilot_asks_the_lake_for_what_is_missing(home):
     (request,) = ask_autopilot(home).run_requests
     assert request.run_key == "small/0000/evolution/0"

@@ -29,6 +29,8 @@ from assets.graph.instance import (
 from lake import Lake
 from lake.tables import Run, RunEvent, RunEventKind, Stage
 
+pytestmark = pytest.mark.daemon
+
 KILLS = 10
 EPOCHS = ["0000", "0001", "0002"]
 
@@ -166,11 +168,23 @@ def wait_for_started_run(home: Home, campaign: str) -> None:
     raise AssertionError("no run was started")
 
 
-def test_a_backfill_runs_the_epochs_in_order_as_new_attempts(ui: Ui, killed):
-    before = Lake.open(killed.lake).attempts("small").current(0)[Stage.SCORES].n
-    backfill, status = ui.backfill("small", EPOCHS)
-    assert status == "COMPLETED_SUCCESS"
-    runs = ui.runs(backfill)
+@pytest.fixture(scope="module")
+def before(killed) -> int:
+    """The attempt of the first epoch's scores before anything is backfilled."""
+    return Lake.open(killed.lake).attempts("small").current(0)[Stage.SCORES].n
+
+
+@pytest.fixture(scope="module")
+def backfills(ui: Ui, killed, before) -> dict[str, str]:
+    """Campaign -> id of its backfill. Launched together: the daemon looks twice a minute."""
+    (killed.root / "catalog.toml").write_text("ideas = 3\n")
+    spans = {"small": EPOCHS, "halfway": EPOCHS[:2], "failing": EPOCHS[:2]}
+    return {campaign: ui.launch_backfill(campaign, epochs) for campaign, epochs in spans.items()}
+
+
+def test_a_backfill_runs_the_epochs_in_order_as_new_attempts(ui: Ui, backfills, before, killed):
+    assert ui.backfill_status(backfills["small"]) == "COMPLETED_SUCCESS"
+    runs = ui.runs(backfills["small"])
     assert [run["epoch"] for run in runs] == EPOCHS
     assert all(a["endTime"] <= b["startTime"] for a, b in pairwise(runs))
     log = Lake.open(killed.lake).attempts("small")
@@ -178,18 +192,18 @@ def test_a_backfill_runs_the_epochs_in_order_as_new_attempts(ui: Ui, killed):
     assert log.current(2)[Stage.EVOLUTION].reads == ("scores/0000/1/1", "scores/0001/1/1")
 
 
-def test_a_backfill_of_a_campaign_killed_in_its_first_epoch_still_starts(ui: Ui, killed):
-    backfill, status = ui.backfill("halfway", EPOCHS[:2])
-    assert status == "COMPLETED_SUCCESS"
-    assert [run["status"] for run in ui.runs(backfill)] == ["SUCCESS", "SUCCESS"]
+def test_a_backfill_of_a_campaign_killed_in_its_first_epoch_still_starts(ui: Ui, backfills, killed):
+    assert ui.backfill_status(backfills["halfway"]) == "COMPLETED_SUCCESS"
+    runs = ui.runs(backfills["halfway"])
+    assert [run["status"] for run in runs] == ["SUCCESS", "SUCCESS"]
     assert not Lake.open(killed.lake).attempts("halfway").open_attempts()
 
 
-def test_later_epochs_of_a_backfill_refuse_the_stale_scores_of_one_that_failed(ui: Ui, killed):
-    (killed.root / "catalog.toml").write_text("ideas = 3\n")
-    backfill, status = ui.backfill("failing", EPOCHS[:2])
-    assert status == "COMPLETED_FAILED"
-    first, second = ui.runs(backfill)
+def test_later_epochs_of_a_backfill_refuse_the_stale_scores_of_one_that_failed(
+    ui: Ui, backfills, killed
+):
+    assert ui.backfill_status(backfills["failing"]) == "COMPLETED_FAILED"
+    first, second = ui.runs(backfills["failing"])
     assert (first["status"], second["status"]) == ("FAILURE", "FAILURE")
     assert "malformed catalog" in ui.failures(first["runId"])
     said = ui.failures(second["runId"])

@@ -39,6 +39,8 @@ from launchers.tree import tree_hash
 from tests.model_server import Behaviour, ModelServer
 from tests.scripted_model import VALUE, ScriptedModel
 
+pytestmark = pytest.mark.trains
+
 KEY, VARIABLE = "sk-varve-test-0123456789", "VARVE_TEST_KEY"
 PROTOCOLS = ("anthropic", "openai", "openai_chat")
 

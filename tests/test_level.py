@@ -81,6 +81,7 @@ def test_a_catalog_from_elsewhere_is_not_our_own_code(tmp_path):
     assert choose_level(foreign, site("none"), named="none") == "none"
 
 
+@pytest.mark.trains
 def test_the_level_and_its_gaps_are_recorded_with_every_run(home):
     write_campaign(home.campaigns, epochs=1)
     search_all(home, hooks=Hooks(sandbox="none"))
@@ -88,6 +89,7 @@ def test_the_level_and_its_gaps_are_recorded_with_every_run(home):
     assert all("network: not cut" in run.sandbox_gaps for run in rows(home, Run))
 
 
+@pytest.mark.trains
 def test_a_search_runs_behind_bubblewrap_by_itself(home):
     """Needs bubblewrap: `.ci/run` installs it."""
     write_campaign(home.campaigns, epochs=1)
@@ -95,6 +97,7 @@ def test_a_search_runs_behind_bubblewrap_by_itself(home):
     assert {run.sandbox_level for run in rows(home, Run)} == {"bwrap"}
 
 
+@pytest.mark.trains
 def test_in_the_ui_the_level_is_named_by_a_tag_of_the_run(home):
     settings_now = read_campaign(home.campaigns, "small")
     job = campaign_definitions(
@@ -108,6 +111,7 @@ def test_in_the_ui_the_level_is_named_by_a_tag_of_the_run(home):
     assert {run.sandbox_level for run in rows(home, Run)} == {"none"}
 
 
+@pytest.mark.trains
 def test_a_result_from_behind_a_weaker_wall_is_measured_again(home):
     """The attempt is resumed with a stronger level than its first jobs had."""
     stop = Stop()

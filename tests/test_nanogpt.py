@@ -37,10 +37,11 @@ def load(name):
 
 
 torch.set_num_threads(1)  # two threads that wait for each other cost ten times the CPU time
-prepare, train, evaluate = (load(name) for name in ("prepare", "train", "evaluate"))
+prepare, train = load("prepare"), load("train")
 with pytest.MonkeyPatch.context() as beside:
-    beside.syspath_prepend(NANOGPT)  # serve.py imports what lies beside it
-    serve = load("serve")
+    beside.syspath_prepend(NANOGPT)  # both import what lies beside them
+    evaluate, serve = load("evaluate"), load("serve")
+    import array_frames
 
 
 def run(folder, *command, env=CLEAN):
@@ -142,6 +143,7 @@ def test_fineweb_shards_lose_their_header_and_a_torn_one_is_refused(tmp_path, mo
 # ---------------------------------------------------------------------------- training
 
 
+@pytest.mark.trains
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(short, data, tmp_path):
     digests = []
     for seed, out in ((0, "a"), (0, "b"), (1, "c")):
@@ -154,6 +156,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(short, data, 
     assert digests[0] == digests[1] != digests[2]
 
 
+@pytest.mark.trains
 def test_the_loss_starts_at_chance_and_falls(data):
     torch.manual_seed(0)
     profile = train.PROFILES["cpu"]
@@ -205,7 +208,7 @@ SERVER = """
 import sys, time
 sys.path.insert(0, {folder!r})
 import numpy as np
-from serve import read_frame, write_frame
+from array_frames import read_frame, write_frame
 table = np.random.default_rng(0).normal(0, 3, (256, 256)).astype("<f4")
 while (tokens := read_frame(sys.stdin.buffer)) is not None:
     {answer}
@@ -295,12 +298,12 @@ def test_a_bad_server_gives_no_value_and_the_blame(answer, reason, tmp_path, few
 def test_frames_come_back_as_they_went():
     for array in (np.arange(6, dtype=np.uint8).reshape(2, 3), np.ones((2, 1, 4), "<f4")):
         stream = io.BytesIO()
-        serve.write_frame(stream, array)
-        assert stream.getvalue() == evaluate.frame(array)
+        array_frames.write_frame(stream, array)
+        assert stream.getvalue() == array_frames.frame(array)
         stream.seek(0)
-        back = serve.read_frame(stream)
+        back = array_frames.read_frame(stream)
         assert (back.dtype, back.tolist()) == (array.dtype, array.tolist())
-        assert serve.read_frame(stream) is None
+        assert array_frames.read_frame(stream) is None
 
 
 # ---------------------------------------------------------------------------- the whole of it
@@ -312,6 +315,7 @@ def by_hand(readme):
     return line
 
 
+@pytest.mark.trains
 def test_the_command_by_hand_works_in_a_copied_folder_and_gives_the_same_score_again(short):
     line = by_hand(NANOGPT / "README.md")
     assert by_hand(ENVIRONMENTS / "README.md") == line
@@ -328,6 +332,7 @@ def test_the_command_by_hand_works_in_a_copied_folder_and_gives_the_same_score_a
     assert json.loads((short / "result.json").read_text()) == result
 
 
+@pytest.mark.trains
 def test_a_trained_model_passes_the_audit_and_without_its_mask_it_does_not(short, data, tmp_path):
     options = ["--profile", "cpu", "--data", data / "train"]
     trained = ["--seed", 0, "--out", tmp_path / "out", "--budget-seconds", 60]
@@ -352,6 +357,7 @@ def test_a_trained_model_passes_the_audit_and_without_its_mask_it_does_not(short
     assert caught["reason"].startswith("answers moved in ")
 
 
+@pytest.mark.trains
 def test_a_smoke_run_goes_all_the_way_in_seconds(tmp_path):
     data, out, result = tmp_path / "data", tmp_path / "out", tmp_path / "result.json"
     out.mkdir()

@@ -26,7 +26,11 @@ def load_evaluator():
     return module
 
 
-evaluate = load_evaluator()
+with pytest.MonkeyPatch.context() as beside:
+    beside.syspath_prepend(NANOGPT)  # it imports what lies beside it
+    evaluate = load_evaluator()
+    import server_process
+    from array_frames import Form
 
 SYMBOLS = 32
 RARE = 31
@@ -49,7 +53,7 @@ SERVER = """
 import os, sys, time
 sys.path.insert(0, {nanogpt!r})
 import numpy as np
-from serve import read_frame, write_frame
+from array_frames import read_frame, write_frame
 
 folder = {folder!r}
 table = np.load(folder + "/table.npy")
@@ -331,7 +335,7 @@ def test_a_server_that_does_not_end_by_itself_with_code_0_gives_no_value(
     after, reason, cuts, audited, monkeypatch
 ):
     if "went on" in reason:
-        monkeypatch.setattr(evaluate, "GOODBYE_SECONDS", 0.5)
+        monkeypatch.setattr(server_process, "GOODBYE_SECONDS", 0.5)
     result = audited(after=after, cuts=cuts)
     assert (result["value"], result["blame"]) == (None, "evaluate")
     assert reason in result["reason"]
@@ -389,7 +393,7 @@ def test_a_server_that_never_reads_meets_the_deadline():
 def test_whatever_stands_in_a_header_is_refused_with_a_short_reason(header):
     record = np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header + bytes(96)
     with pytest.raises(evaluate.Refusal) as refused:
-        evaluate.parse_logits(memoryview(record), shape=(2, 3, 4))
+        server_process.parse_answer(memoryview(record), Form("<f4", (2, 3, 4)), called="logits")
     assert len(str(refused.value)) < 400
 
 
@@ -439,7 +443,7 @@ def test_the_profiles_fit_their_shards_their_cuts_and_their_time():
         audited = name != "smoke"
         assert not audited or rows * 7 // 8 >= manifest["audit"]["cuts"]
         passes = 1 + audited  # a deep audit is given more
-        seconds = passes * (profile.seconds + evaluate.GOODBYE_SECONDS)
+        seconds = passes * (profile.seconds + server_process.GOODBYE_SECONDS)
         assert manifest["profiles"][name]["score_seconds"] >= seconds
     assert (cpu.hidden_rows + cpu.second_rows) * 7 // 8 == 2240
     assert (large.hidden_rows + large.second_rows) * 7 // 8 == 560

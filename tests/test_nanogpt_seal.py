@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -411,7 +412,7 @@ def test_nothing_of_its_own_folder_is_imported(tmp_path, tmp_path_factory):
 @on_linux
 def test_an_import_that_starts_a_process_ends_the_server(tmp_path):
     (tmp_path / "forks.py").write_text(
-        "import os, time\nif os.fork() == 0: time.sleep(5); os._exit(0)"
+        "import os, time\nif os.fork() == 0: time.sleep(2); os._exit(0)"
     )
     text = f"import sys; sys.path[:0] = [{str(FOLDER)!r}, sys.argv[1]]; import rehearsal\n"
     text += "import shutil; rehearsal.import_all(['forks'])"
@@ -500,6 +501,21 @@ def test_patched_code_runs_under_the_seal_from_its_first_line(what, tmp_path, ch
     done = served(tmp_path, checkpoint, what)
     assert done.returncode == 1
     assert done.stderr.decode().splitlines()[-1].startswith(REFUSED[what])
+
+
+@on_linux
+def test_when_patched_code_begins_only_scoring_files_of_its_folder_have_run(tmp_path, checkpoint):
+    line = (
+        "import json; here = os.path.dirname(__file__) + os.sep\n"
+        "paths = [getattr(module, '__file__', None) or '' for module in sys.modules.values()]\n"
+        "print(json.dumps([path.removeprefix(here) for path in paths if path.startswith(here)]))\n"
+    )
+    done = served(tmp_path, checkpoint, line)
+    assert done.returncode == 0, done.stderr.decode()
+    manifest = tomllib.loads((FOLDER / "pyproject.toml").read_text())["tool"]["varve"]
+    server_side = {*manifest["scoring"]} - {"evaluate.py", "server_process.py"}
+    found = json.loads(done.stderr.decode().splitlines()[-1])
+    assert {*found} == {*server_side, "train.py"}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from conftest import write_campaign
 from lake import query
 from lake.tables import Blame, Score, ScoreStatus
 
+pytestmark = pytest.mark.trains
+
 CATALOG = """
 [[ideas]]
 name = "three-times"

@@ -119,6 +119,7 @@ def searched(tmp_path_factory) -> tuple[Home, list[str]]:
     return home, [line.strip() for line in done.stdout.splitlines()]
 
 
+@pytest.mark.trains
 def test_every_question_to_the_lake_has_an_answer(searched):
     home, _ = searched
     questions = [call[1] for call in varve_calls() if call[0] == "sql" and len(call) > 1]

@@ -19,6 +19,8 @@ from redteam.world import MYSELF
 from launchers.sandbox.view import View
 from launchers.sandbox.walls import WALLS
 
+pytestmark = pytest.mark.trains
+
 RUNS = [
     pytest.param(item, level, id=f"{item.id}-{level}")
     for item in read_corpus()

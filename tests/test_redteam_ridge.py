@@ -7,6 +7,8 @@ from redteam import accounts, field
 from redteam.corpus import read_corpus
 from redteam.world import MYSELF, Account
 
+pytestmark = pytest.mark.trains
+
 RUNS = [
     pytest.param(item, level, account, id=f"{item.id}-{level}-{account.name}")
     for item in read_corpus()

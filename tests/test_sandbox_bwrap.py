@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from specs import lay_data
-from test_launchers import alive, jobs, ridge_data, wait_until
+from test_launchers import alive, jobs, ridge_data, ridge_tree, wait_until
 
 from launchers.sandbox import bwrap, preflight
 from launchers.sandbox.interpreter import find_interpreter
@@ -237,9 +237,14 @@ def test_a_machine_without_bubblewrap_is_told_how_to_install_it(monkeypatch):
 )
 def test_a_model_that_does_not_answer_is_its_own_fault_at_every_level(jobs, level, serving):
     """`model/features.py` is imported by train.py too, so it misbehaves in the server only."""
-    lazy = f"import sys\nif 'serve' in sys.argv[0]:\n    {serving}\n"
-    lazy += "def features(x): return [1.0, *x]\n"
-    result = jobs.run(sandbox=level, files={"model/features.py": lazy.encode()}, score_seconds=60.0)
+    lazy = (
+        f"import sys\nif 'serve' in sys.argv[0]:\n    {serving}\n"
+        "def features(x): return [1.0, *x]\n"
+    )
+    patient, impatient = b"ANSWER_SECONDS = 10.0", b"ANSWER_SECONDS = 2.0"
+    evaluate = ridge_tree()["evaluate.py"].replace(patient, impatient)
+    files = {"model/features.py": lazy.encode(), "evaluate.py": evaluate}
+    result = jobs.run(sandbox=level, files=files, score_seconds=60.0)
     assert result.blame == "evaluate", result.reason
 
 

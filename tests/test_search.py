@@ -33,6 +33,8 @@ from lake.tables import (
     Stage,
 )
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):

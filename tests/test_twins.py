@@ -13,6 +13,8 @@ from lake import Lake
 from lake.tables import Blame, Run, RunEvent, RunEventKind, Score, Stage
 from launchers import LocalLauncher
 
+pytestmark = pytest.mark.trains
+
 RIDGE = PROJECT / "tests/environments/ridge"
 
 

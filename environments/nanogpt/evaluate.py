@@ -11,18 +11,18 @@ What keeps the score honest here:
 - Rows go out in a secret order, in batches of one shape; their losses are put back before summing,
   so that the value does not depend on the order.
 - Nothing that a server says is quoted in a reason: it could be hidden text.
-- The first batch is nothing but zeros: a server that answers it has done all that it does before it is
-  asked, and no hidden text lies in a pipe meanwhile.
+- The first batch is nothing but zeros: a server that answers it has done all that it does before
+  it is asked, and no hidden text lies in a pipe meanwhile.
 - A server that crashes, hangs, does not end by itself, or answers anything but finite logits of the
   right shape gives no value, and the reason.
-- The leak audit (`--cuts`). A server sees whole rows, so a model may answer a position with the help
-  of later tokens, of other rows, or of what it was asked before. After the scored pass a fresh server
-  gets the same rows in another order, but each row is cut at a random position and goes on with
-  other text, and one row in eight is other text throughout. An answer at or before the cut must be
-  worth the same loss again: the true future is no longer there to be used. The cuts are drawn after
-  the scored pass, so it does not help a server to know an audit when it sees one: what it got too
-  good in the scored pass, it cannot repeat. With K cuts a leak at a fraction f of the positions is
-  missed with probability (1 - f) ** K.
+- The leak audit (`--cuts`). A server sees whole rows, so a model may answer a position with the
+  help of later tokens, of other rows, or of what it was asked before. After the scored pass a fresh
+  server gets the same rows in another order, but each row is cut at a random position and goes on
+  with other text, and one row in eight is other text throughout. An answer at or before the cut
+  must be worth the same loss again: the true future is no longer there to be used. The cuts are
+  drawn after the scored pass, so it does not help a server to know an audit when it sees one: what
+  it got too good in the scored pass, it cannot repeat. With K cuts a leak at a fraction f of the
+  positions is missed with probability (1 - f) ** K.
 - A model that has memorised the hidden text is better on it than on a second one. One that has
   memorised both does not show: to keep both out of its reach is the sandbox's part.
 
@@ -30,19 +30,16 @@ Axes: N rows, B rows in a batch, T positions, V vocabulary, K rows with a cut.
 """
 
 import argparse
-import io
 import json
-import math
 import os
-import select
-import subprocess
 import sys
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from array_frames import Form
+from server_process import Refusal, Server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +57,8 @@ class Profile:
     seconds: float
     """Deadline of a pass. The manifest's score_seconds has room for as many as are wanted."""
     tolerance: float
-    """Nats by which a loss may differ between passes. Honest models differ by nothing where this was
-    measured; a leak that stays within it is worth less than a tenth of the baseline's noise."""
+    """Nats by which a loss may differ between passes. Honest models differ by nothing where this
+    was measured; a leak that stays within it is worth less than a tenth of the baseline's noise."""
     gap: float | None
     """Nats by which the second text's loss may be above the hidden one's; None: not measured.
     Source: README.md; honest models came to -0.003 at most, and one that knows nothing has 0."""
@@ -99,21 +96,6 @@ ROWS_PER_REPLACED = 8
 """One row in so many is other text throughout in an audit pass: only that moves first tokens."""
 REDRAWS = 16
 """Times that other text is drawn again where its first token is the true one by chance."""
-GOODBYE_SECONDS = 10
-"""How long a server may take to end once its input has ended."""
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""In a server's process environment: a sealed one can start no thread, nor can a rehearsal."""
-LOGIT_BYTES = 4
-HEADER_BYTES = 4096
-"""More than the header of any .npy record that is expected here."""
-
-
-class Refusal(Exception):
-    """The patched model gives no score. `blame` says whose boundary was broken."""
-
-    def __init__(self, blame, reason):
-        super().__init__(reason)
-        self.blame = blame
 
 
 class Rows(NamedTuple):
@@ -229,145 +211,6 @@ def draw_probe(inputs_N_T, order, *, data, seed, profile):
     return Probe(np.where(replaced_N_T, other_N_T, inputs_N_T), cuts_N)
 
 
-# ---------------------------------------------------------------------------- frames
-
-
-class Server:
-    """The patched model in its own process, asked one batch at a time until a deadline."""
-
-    def __init__(self, command, *, seconds):
-        self.deadline = time.monotonic() + seconds
-        pipe, environment = subprocess.PIPE, os.environ | ONE_THREAD
-        self.process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, bufsize=0, env=environment
-        )
-        os.set_blocking(self.process.stdin.fileno(), False)
-        self.buffer = bytearray()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
-
-    def finish(self):
-        """Ends the input, the server's sign to end too.
-
-        Raises:
-            Refusal: it did not end by itself with exit code 0. The next server starts only after
-                this one, so that no two can speak with each other.
-        """
-        self.process.stdin.close()
-        if not self.ends_by_itself():
-            raise Refusal("evaluate", "serve.py went on running when its input had ended")
-        if self.process.returncode != 0:
-            code = self.process.returncode
-            raise Refusal("evaluate", f"serve.py ended with exit code {code} after its last answer")
-
-    def ends_by_itself(self):
-        """Whether the server ends within a few seconds."""
-        try:
-            self.process.wait(timeout=GOODBYE_SECONDS)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
-    def ask(self, tokens_B_T, *, vocabulary):
-        """Logits (B, T, V) float32 for one batch, in a buffer that the next call uses again."""
-        self.send(frame(tokens_B_T))
-        shape = (*tokens_B_T.shape, vocabulary)
-        largest = 4 * LOGIT_BYTES * math.prod(shape)  # a wrong shape may come, to be named
-        record = self.read_record(largest=largest + HEADER_BYTES)
-        return parse_logits(record, shape=shape)
-
-    def send(self, content):
-        """Writes a frame as the pipe takes it: a server that never reads must not hang this process."""
-        view, done, pipe = memoryview(content), 0, self.process.stdin
-        while done < len(view):
-            left = self.deadline - time.monotonic()
-            if left <= 0 or not select.select([], [pipe], [], left)[1]:
-                reason = "serve.py did not read its input before the scoring deadline"
-                raise Refusal("evaluate", reason)
-            try:
-                done += pipe.write(view[done:]) or 0
-            except BrokenPipeError:
-                raise self.ended() from None
-
-    def read_record(self, *, largest):
-        """The .npy record of the next frame, of at most `largest` bytes.
-
-        Source: the contract, environments/README.md.
-        """
-        size = int.from_bytes(self.read(8), "little")
-        if size > largest:
-            raise Refusal(
-                "evaluate", f"serve.py wrote a frame of more than {largest} bytes, or none"
-            )
-        return self.read(size)
-
-    def read(self, size):
-        """Exactly `size` bytes from the server."""
-        if len(self.buffer) < size:
-            self.buffer = bytearray(size)
-        view, done, pipe = memoryview(self.buffer)[:size], 0, self.process.stdout
-        while done < size:
-            left = self.deadline - time.monotonic()
-            if left <= 0 or not select.select([pipe], [], [], left)[0]:
-                raise Refusal("evaluate", "serve.py did not answer before the scoring deadline")
-            got = pipe.readinto(view[done:])
-            if not got:
-                raise self.ended()
-            done += got
-        return view
-
-    def ended(self):
-        """The refusal for a server that has closed its pipe."""
-        if not self.ends_by_itself():
-            return Refusal("evaluate", "serve.py closed its pipe and went on running")
-        code = self.process.returncode
-        return Refusal("evaluate", f"serve.py ended with exit code {code} while it was scored")
-
-
-def frame(array):
-    """One array as the bytes of a frame."""
-    record = io.BytesIO()
-    np.lib.format.write_array(record, array, allow_pickle=False)
-    return record.tell().to_bytes(8, "little") + record.getvalue()
-
-
-def parse_header(stream):
-    """Shape and type that the header of a .npy record names.
-
-    Raises:
-        Refusal: there is no such header.
-    """
-    try:
-        version = np.lib.format.read_magic(stream)
-        if version != (1, 0):
-            raise ValueError(f"version {version}")
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-        found = f"{dtype.str} {shape}" + " in Fortran order" * fortran
-    except Exception as error:  # whatever numpy stumbles over, the server sent it
-        raise Refusal("evaluate", "serve.py wrote a frame that is no .npy record") from error
-    return found
-
-
-def parse_logits(record, *, shape):
-    """The array of a record, not copied; refuses all but float32 of the shape that was asked for."""
-    stream = io.BytesIO(record[:HEADER_BYTES])
-    found, expected = parse_header(stream), f"<f4 {shape}"
-    if found != expected:
-        reason = f"logits have another type or shape, expected {expected} in C order"
-        raise Refusal("evaluate", reason)
-    if len(record) - stream.tell() != LOGIT_BYTES * math.prod(shape):
-        raise Refusal("evaluate", f"serve.py wrote a frame of another length than {expected} has")
-    return np.frombuffer(record, "<f4", offset=stream.tell()).reshape(shape)
-
-
 # ---------------------------------------------------------------------------- loss
 
 
@@ -400,6 +243,12 @@ def wanted_losses(logits_B_T_V, targets_B_T, wanted_B_T):
     return losses_B_T
 
 
+def ask_logits(server, tokens_B_T, *, vocabulary):
+    """Logits (B, T, V) float32 of one batch, in a buffer that the next call uses again."""
+    form = Form("<f4", (*tokens_B_T.shape, vocabulary))
+    return server.ask(tokens_B_T, expected=form, called="logits")
+
+
 def run_pass(serve, rows, order, *, profile, wanted_N_T=None):
     """One pass of a fresh server over all rows; when it returns, the server has ended.
 
@@ -420,10 +269,11 @@ def run_pass(serve, rows, order, *, profile, wanted_N_T=None):
     losses_N_T = np.full(rows.targets_N_T.shape, np.nan)
     with Server(serve, seconds=profile.seconds) as server:
         nothing_B_T = np.zeros_like(rows.inputs_N_T[: profile.batch])
-        server.ask(nothing_B_T, vocabulary=profile.vocabulary)
+        ask_logits(server, nothing_B_T, vocabulary=profile.vocabulary)
         for start in range(0, len(order), profile.batch):
             batch = order[start : start + profile.batch]
-            logits_B_T_V = server.ask(rows.inputs_N_T[batch], vocabulary=profile.vocabulary)
+            inputs_B_T = rows.inputs_N_T[batch]
+            logits_B_T_V = ask_logits(server, inputs_B_T, vocabulary=profile.vocabulary)
             wanted_B_T = None if wanted_N_T is None else wanted_N_T[batch]
             losses_N_T[batch] = wanted_losses(logits_B_T_V, rows.targets_N_T[batch], wanted_B_T)
         server.finish()
@@ -436,8 +286,9 @@ def run_pass(serve, rows, order, *, profile, wanted_N_T=None):
 def audit_pass(serve, rows, losses_N_T, *, data, profile):
     """One pass of a fresh server over cut rows, compared with the scored pass.
 
-    The rows come in another order than before, so that what a server carries from batch to batch shows.
-    The targets are those of the true rows: at its cut a row's target is the token that was replaced.
+    The rows come in another order than before, so that what a server carries from batch to batch
+    shows. The targets are those of the true rows: at its cut a row's target is the token that was
+    replaced.
 
     Args:
         serve: The server's command line.
@@ -510,7 +361,7 @@ class Audit:
 
 
 def judge_gap(gap, *, profile):
-    """Whether the hidden text is predicted better than the second one by more than honest models do.
+    """Whether the hidden text is predicted better than the second by more than honest models do.
 
     Args:
         gap: Loss on the second text less loss on the hidden one, nats.
@@ -531,7 +382,7 @@ def judge_audit(audit, *, order_seed):
 
     Args:
         audit: The passes.
-        order_seed: Of the scored pass. Those of the audit passes give their order and their cuts again.
+        order_seed: Of the scored pass. Those of the audit passes give their order and cuts again.
     """
     if audit.refusal is not None:
         return Verdict(f"not judged: {audit.refusal}", audit.refusal)
@@ -546,9 +397,9 @@ def judge_audit(audit, *, order_seed):
     if not audit.moved:
         return Verdict(f"passed: {audit.cuts} cuts {extent}, {largest}, {seeds}")
     reason = (
-        f"answers moved in {audit.moved} of {audit.cuts} rows although only later text or other rows "
-        f"had changed ({largest} nats, mean gain at the cut {measures['leak']:.3g} nats): the model "
-        "looks ahead, mixes rows, carries state from batch to batch, or is random"
+        f"answers moved in {audit.moved} of {audit.cuts} rows although only later text or other "
+        f"rows had changed ({largest} nats, mean gain at the cut {measures['leak']:.3g} nats): the "
+        "model looks ahead, mixes rows, carries state from batch to batch, or is random"
     )
     return Verdict(f"violated: {reason}; {extent}, {seeds}", Refusal("guard", reason))
 
@@ -623,8 +474,8 @@ def parse_arguments():
         "--cuts",
         type=int,
         default=0,
-        help="least number of cuts of the leak audit, one more pass each 2240 (cpu) or 560 (h100x8); "
-        "512 for a score, 8192 for a winner, 0 for no audit",
+        help="least number of cuts of the leak audit, one more pass each 2240 (cpu) or 560 "
+        "(h100x8); 512 for a score, 8192 for a winner, 0 for no audit",
     )
     parser.add_argument(
         "--serve", nargs=argparse.REMAINDER, required=True, help="command of a server; goes last"

@@ -1,9 +1,9 @@
 """Find out what patched code will import, since a sealed process cannot import any more.
 
-Much of it lies deep in a library and is imported only when it is used. So a child does what is to be
-done, without hidden text and before the seal, and is gone afterwards. It may open files to read them,
-and its word counts for names of modules only. A patch therefore chooses which of the installed
-modules are imported, and in which order, and nothing else.
+Much of it lies deep in a library and is imported only when it is used. So a child does what is to
+be done, without hidden text and before the seal, and is gone afterwards. It may open files to read
+them, and its word counts for names of modules only. A patch therefore chooses which of the
+installed modules are imported, and in which order, and nothing else.
 """
 
 import contextlib
@@ -82,8 +82,8 @@ def _do_and_report(action, known, report):
 def import_all(names):
     """Imports modules by name, but for programs and for what lies beside this one.
 
-    Nothing that a patch wrote may run before the seal. What cannot be imported is left for the patched
-    code to stumble over.
+    Nothing that a patch wrote may run before the seal. What cannot be imported is left for the
+    patched code to stumble over.
 
     Raises:
         RuntimeError: an import has started a process, which would not be sealed.

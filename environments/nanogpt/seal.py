@@ -1,17 +1,17 @@
 """Seal a process: from here on it computes, and answers on the pipes it has, and does nothing else.
 
 A server that has seen hidden text could leave notes for the next one, or for a later training, even
-where it may write no file: a name that was looked up once is answered faster the second time, by the
-kernel's cache, whether there is such a file or not. Notes make the leak audit worthless, since what
-a server must have forgotten it then reads again. So a server gives up every call that takes a name,
-opens, starts, sends, locks or signals, before the first line of patched code runs in it. Of what is
-left, memory must carry nothing either: what is mapped of libraries is read before, since a page that
-is not yet in the machine's memory would be once it is touched, no more of them can be mapped, and
-nothing is shared with other processes, neither new memory nor futexes, which reach whoever maps the
-same library.
+where it may write no file: a name that was looked up once is answered faster the second time, by
+the kernel's cache, whether there is such a file or not. Notes make the leak audit worthless, since
+what a server must have forgotten it then reads again. So a server gives up every call that takes a
+name, opens, starts, sends, locks or signals, before the first line of patched code runs in it. Of
+what is left, memory must carry nothing either: what is mapped of libraries is read before, since a
+page that is not yet in the machine's memory would be once it is touched, no more of them can be
+mapped, and nothing is shared with other processes, neither new memory nor futexes, which reach
+whoever maps the same library.
 
-The filter is a BPF program that the kernel runs at every call. It cannot be taken back. Source of the
-numbers: asm/unistd_64.h (x86_64) and asm-generic/unistd.h (aarch64) of the kernel.
+The filter is a BPF program that the kernel runs at every call. It cannot be taken back. Source of
+the numbers: asm/unistd_64.h (x86_64) and asm-generic/unistd.h (aarch64) of the kernel.
 """
 
 import ctypes
@@ -61,7 +61,7 @@ ALLOWED = {
     "getgid": (104, 176),
     "getegid": (108, 177),
 }
-"""Calls that stay open: their numbers on x86_64 and on aarch64, None where there is no such call."""
+"""Calls that stay open: their numbers on x86_64 and aarch64, None where there is no such call."""
 
 LOOKING = {
     "stat": (4, None),
@@ -74,7 +74,7 @@ LOOKING = {
     "readlink": (89, None),
     "readlinkat": (267, 78),
 }
-"""Calls that are open in a rehearsal besides; a sealed process is told that there is no such file."""
+"""Calls that are open in a rehearsal besides; a sealed process is told that there is no file."""
 READING = {
     "fstat": (5, 80),
     "lseek": (8, 62),

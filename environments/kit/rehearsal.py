@@ -1,0 +1,108 @@
+"""Find out what patched code will import, since a sealed process cannot import any more.
+
+Much of it lies deep in a library and is imported only when it is used. So a child does what is to
+be done, without hidden text and before the seal, and is gone afterwards. It may open files to read
+them, and its word counts for names of modules only. A patch therefore chooses which of the
+installed modules are imported, and in which order, and nothing else.
+"""
+
+import contextlib
+import ctypes
+import importlib
+import os
+import re
+import signal
+import sys
+
+from seal import seal
+
+MODULE = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
+BEGUN = "# begun"
+"""First line of a report."""
+MOST_BYTES = 1 << 20
+"""Of a report."""
+PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE = 1, 3, 4
+
+
+def rehearse(action):
+    """Modules that an action imports, as a child says that does it and is ended then.
+
+    The action is not trusted. The child can write to nothing but the pipe of its report, starts and
+    signals no process, and has none of this process's files. For as long as it lives nobody without
+    rights over this process can look into its memory and files.
+
+    Args:
+        action: Function without arguments. That it fails is no error.
+
+    Returns:
+        Names that have the form of a module's, of which nothing else is known.
+
+    Raises:
+        OSError: there could be no child, or it did not come to the action.
+    """
+    known = frozenset(sys.modules)
+    receive, report = os.pipe()
+    libc = ctypes.CDLL(None)
+    before = libc.prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)
+    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    child = os.fork()
+    if child == 0:
+        _do_and_report(action, known, report)
+    os.close(report)
+    try:
+        with open(receive, "rb") as pipe:
+            said = pipe.read(MOST_BYTES)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        libc.prctl(PR_SET_DUMPABLE, before, 0, 0, 0)
+    begun, *names = said.decode(errors="replace").split("\n")
+    if begun != BEGUN:
+        raise OSError("a rehearsal ended before it began")
+    return [name for name in names if MODULE.fullmatch(name)]
+
+
+def _do_and_report(action, known, report):
+    """In the child: does it, says what was imported, and ends."""
+    try:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for standard in (0, 1, 2):
+            os.dup2(nothing, standard)
+        seal(keep=[0, 1, 2, report], reading=True)
+        with open(report, "w", encoding="utf-8") as pipe:
+            print(BEGUN, file=pipe, flush=True)
+            with contextlib.suppress(BaseException):
+                action()
+            pipe.write("\n".join(name for name in list(sys.modules) if name not in known))
+    finally:
+        os._exit(0)
+
+
+def import_all(names):
+    """Imports modules by name, but for programs and for what lies beside this one.
+
+    Nothing that a patch wrote may run before the seal. What cannot be imported is left for the
+    patched code to stumble over.
+
+    Raises:
+        RuntimeError: an import has started a process, which would not be sealed.
+    """
+    here, before = os.path.dirname(os.path.realpath(__file__)), os.getcwd()
+    installed = [path for path in sys.path if not _lies_in(here, os.path.realpath(path))]
+    os.chdir("/")  # a library may put "." into the path
+    for name in names:
+        if "__main__" not in name.split("."):
+            sys.path[:] = installed
+            with contextlib.suppress(Exception, SystemExit):
+                importlib.import_module(name)
+    sys.path[:] = installed
+    os.chdir(before)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+        raise RuntimeError("an import has started a process")
+
+
+def _lies_in(path, folder):
+    """Whether a path is the folder or lies below it; both without links."""
+    return os.path.commonpath([path, folder]) == folder
