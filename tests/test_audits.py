@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from assets.attempt.monitor import Hooks, Stop
 from assets.errors import Interrupted, VarveError
+from assets.results.better import Better
 from assets.scores import audits
 from assets.scores.candidates import to_audit
 from assets.scores.verdicts import judged
@@ -34,6 +35,7 @@ from launchers import Evaluation, JobResult
 pytestmark = pytest.mark.trains
 
 CUTS, DEEP = 10, 50
+LOW, HIGH = Better(minimize=True), Better(minimize=False)
 COUNTING = '''
 def audited(report, given, weights_seen):
     """Counts the cuts that were asked for."""
@@ -141,7 +143,7 @@ def test_the_first_is_always_audited_and_never_more_than_there_are_places(
     now, earlier, bar, places
 ):
     named = {f"{i:02}": value for i, value in enumerate(now)}
-    chosen = to_audit(named, earlier, bar=bar, places=places, minimize=True)
+    chosen = to_audit(named, earlier, bar=bar, places=places, better=LOW)
     assert len(chosen) <= max(places, 1)
     assert chosen == sorted(chosen, key=lambda run: (named[run], run))
     if now and all(min(now) < other for other in earlier):
@@ -154,9 +156,9 @@ def test_the_first_is_always_audited_and_never_more_than_there_are_places(
 
 def test_the_direction_of_the_metric_counts():
     named = {"a": 1.0, "b": 2.0, "c": 3.0}
-    assert to_audit(named, [], bar=1.5, places=2, minimize=True) == ["a"]
-    assert to_audit(named, [], bar=1.5, places=2, minimize=False) == ["c", "b"]
-    assert to_audit(named, [2.5], bar=None, places=2, minimize=False) == ["c"]
+    assert to_audit(named, [], bar=1.5, places=2, better=LOW) == ["a"]
+    assert to_audit(named, [], bar=1.5, places=2, better=HIGH) == ["c", "b"]
+    assert to_audit(named, [2.5], bar=None, places=2, better=HIGH) == ["c"]
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -3,10 +3,32 @@
 import pytest
 from rows import scored
 
-from assets.config.settings import Strategy
-from assets.evolution import select
-from assets.ideas.schedule import exploit_count, schedule, share_out
-from lake.tables import SelectionRole
+from assets.config.settings import StrategySettings
+from assets.ideas.turns import share_out
+from assets.results.better import Better
+from assets.strategies import Choice, Proof, strategy_of
+from assets.strategies.evolutionary import exploit_count
+from lake.tables import IdeaKind, SelectionRole
+
+
+def calls(*, epoch: int, parents: int, **settings) -> dict[IdeaKind, int]:
+    """Ideas of an epoch of 80 by their kind."""
+    strategy = strategy_of(StrategySettings(**settings), Better(minimize=True))
+    counted: dict[IdeaKind, int] = {}
+    for kind, count in strategy.calls(epoch=epoch, batch=80, parents=parents):
+        assert count <= 10
+        counted[kind] = counted.get(kind, 0) + count
+    return counted
+
+
+NO_PROOF = Proof(deep=0)
+
+
+def select(history, *, minimize: bool = True, seed: int = 0, proof=NO_PROOF, **settings):
+    """What a strategy chooses."""
+    strategy = strategy_of(StrategySettings(**settings), Better(minimize=minimize))
+    chosen: list[Choice] = strategy.select(history, proof, seed=seed)
+    return chosen
 
 
 @pytest.mark.parametrize(
@@ -27,14 +49,13 @@ def test_a_small_batch_still_exploits_and_still_explores(batch, epoch):
 
 
 def test_the_first_epoch_is_fresh_and_every_epoch_of_best_of_n_too():
-    evolution, control = Strategy(), Strategy(kind="best_of_n")
-    assert schedule(evolution, epoch=0, batch=80, parents=0).fresh == 80
-    assert schedule(control, epoch=7, batch=80, parents=9).fresh == 80
+    assert calls(epoch=0, parents=0) == {IdeaKind.FRESH: 80}
+    assert calls(epoch=7, parents=9, kind="best_of_n") == {IdeaKind.FRESH: 80}
 
 
 def test_without_a_parent_the_whole_epoch_explores():
-    plan = schedule(Strategy(), epoch=3, batch=80, parents=0)
-    assert (plan.fresh, plan.exploit, plan.explore) == (0, 0, 80)
+    assert calls(epoch=3, parents=0) == {IdeaKind.EXPLORE: 80}
+    assert calls(epoch=3, parents=1) == {IdeaKind.EXPLOIT: 40, IdeaKind.EXPLORE: 40}
 
 
 def history():
@@ -51,14 +72,14 @@ def history():
 
 
 def test_parents_beat_the_mean_of_the_baselines_and_the_best_comes_first():
-    chosen = select(history(), Strategy(), minimize=True, seed=0, deep=0)
+    chosen = select(history())
     parents = [c.scored.idea.title for c in chosen if c.role is SelectionRole.PARENT]
     assert parents == ["best", "better"]
 
 
 def test_a_parents_score_rests_on_the_deep_audit():
     known = [*history(), scored("audited", value=2.2, measures={"cuts": 8192.0})]
-    chosen = select(known, Strategy(), minimize=True, seed=0, deep=8192)
+    chosen = select(known, proof=Proof(deep=8192))
     parents = [c.scored.idea.title for c in chosen if c.role is SelectionRole.PARENT]
     assert parents == ["audited"]
 
@@ -71,7 +92,7 @@ def test_a_parent_is_confirmed_and_the_mean_without_the_screening_ranks_it():
         scored("crashes", value=1.9, confirmed=(1.9, None)),
         scored("was luck", value=1.8, confirmed=(2.6, 2.7)),
     ]
-    chosen = select(known, Strategy(), minimize=True, seed=0, deep=0, confirmations=2)
+    chosen = select(known, proof=Proof(deep=0, confirmations=2))
     parents = [c.scored for c in chosen if c.role is SelectionRole.PARENT]
     assert [s.idea.title for s in parents] == ["steady", "lucky"]
     assert [s.value for s in parents] == pytest.approx([2.15, 2.35])
@@ -92,13 +113,13 @@ def test_calls_are_shared_out_by_weight_also_across_epochs(weights, counts):
 
 
 def test_when_maximising_parents_lie_above():
-    chosen = select(history(), Strategy(), minimize=False, seed=0, deep=0)
+    chosen = select(history(), minimize=False)
     parents = [c.scored.idea.title for c in chosen if c.role is SelectionRole.PARENT]
     assert parents == ["worse"]
 
 
 def test_the_context_shows_failures_as_failures_and_never_the_baseline():
-    chosen = select(history(), Strategy(), minimize=True, seed=0, deep=0)
+    chosen = select(history())
     context = {c.scored.idea.title: c for c in chosen if c.role is SelectionRole.CONTEXT}
     assert set(context) == {"better", "best", "worse", "failed"}
     assert context["failed"].scored.value is None
@@ -106,9 +127,8 @@ def test_the_context_shows_failures_as_failures_and_never_the_baseline():
 
 
 def test_caps_hold_and_the_draw_is_seeded():
-    strategy = Strategy(parents=1, context=2)
     draws = [
-        [c.scored.idea.title for c in select(history(), strategy, minimize=True, seed=s, deep=0)]
+        [c.scored.idea.title for c in select(history(), parents=1, context=2, seed=s)]
         for s in (1, 1, 2, 3, 4)
     ]
     assert all(len(draw) == 3 and draw[0] == "best" for draw in draws)
@@ -117,4 +137,4 @@ def test_caps_hold_and_the_draw_is_seeded():
 
 
 def test_best_of_n_looks_at_no_score():
-    assert select(history(), Strategy(kind="best_of_n"), minimize=True, seed=0, deep=0) == []
+    assert select(history(), kind="best_of_n") == []

@@ -15,8 +15,10 @@ from assets.config.settings import CampaignSettings, recorded_settings
 from assets.config.setup import Setup
 from assets.models.brief import brief_of
 from assets.models.requests import EnvironmentBrief
+from assets.results.better import Better
 from assets.results.history import History
 from assets.results.judging import ComputeRule
+from assets.strategies import Proof, Strategy, strategy_of
 from lake.attempts import Attempt, AttemptLog, Read
 from lake.delta import Lake
 from lake.ids import content_id
@@ -82,9 +84,20 @@ class AttemptView:
         return Keys(campaign=self.campaign, epoch=self.epoch, n=self.n)
 
     @property
-    def minimize(self) -> bool:
-        """Whether lower values of the metric are better."""
-        return self.environment.manifest.direction == "minimize"
+    def better(self) -> Better:
+        """What counts as better."""
+        return Better(minimize=self.environment.manifest.direction == "minimize")
+
+    @property
+    def strategy(self) -> Strategy:
+        """How the campaign searches."""
+        return strategy_of(self.settings.strategy, self.better)
+
+    @property
+    def proof(self) -> Proof:
+        """What a value must rest on before its idea may be a parent or the winner."""
+        deep = self.environment.manifest.audit.deep
+        return Proof(deep=deep, confirmations=self.settings.confirm.needed)
 
     @cached_property
     def brief(self) -> EnvironmentBrief:

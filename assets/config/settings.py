@@ -36,7 +36,7 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Strategy(StrictModel):
+class StrategySettings(StrictModel):
     """How an epoch's ideas follow from earlier scores."""
 
     kind: Literal["evolution", "best_of_n", "rl"] = "evolution"
@@ -162,7 +162,7 @@ class CampaignSettings(StrictModel):
     batch: Annotated[int, Field(ge=1, le=10_000)] = 80
     """Ideas an epoch."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    strategy: Strategy = Strategy()
+    strategy: StrategySettings = StrategySettings()
     ideators: Annotated[list[Ideator], Field(min_length=1)]
     implementer: Implementer
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)

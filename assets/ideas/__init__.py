@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from assets.attempt.asking import Asking, ask, no_answer
 from assets.attempt.context import Context, Produced
 from assets.ideas.novelty import too_similar
-from assets.ideas.schedule import schedule, share_out
+from assets.ideas.turns import share_out
 from assets.models.requests import FailedTry, Finish, IdeaRequest, KnownIdea, Model, Proposal
 from assets.results.history import Scored
 from lake.ids import idea_id
@@ -30,17 +30,6 @@ MOST_FAILURES = 2
 """Answers of one call that may be refused, cut off or unreadable before it is given up."""
 
 
-def split_calls(
-    plan: Sequence[tuple[IdeaKind, int]], *, per_call: int
-) -> list[tuple[IdeaKind, int]]:
-    """Cut the plan into calls of at most `per_call` ideas, in order."""
-    return [
-        (kind, min(per_call, count - start))
-        for kind, count in plan
-        for start in range(0, count, per_call)
-    ]
-
-
 def produce(context: Context) -> Produced:
     """Ask the ideators for the epoch's ideas; the first epoch begins with the baseline."""
     rows = ask(context, context.models.ideators, lambda asking: _propose(asking, context))
@@ -53,17 +42,50 @@ def produce(context: Context) -> Produced:
 
 
 async def _propose(asking: Asking, context: Context) -> list[Idea]:
-    """One call after the other: each is told of the ideas before it."""
+    """Call by call, as many at once as the strategy says: each is told of the ideas before it."""
     past = [_known(scored) for scored in context.view.history.before(context.view.epoch)]
     epoch = _Epoch(context=context, chosen=_chosen(context), past=past)
-    per_call = context.view.settings.strategy.ideas_per_call
-    calls = split_calls(_plan(context, epoch.chosen), per_call=per_call)
+    parents = sum(role is SelectionRole.PARENT for role, _ in epoch.chosen)
+    calls = context.view.strategy.calls(
+        epoch=context.view.epoch, batch=context.view.settings.batch, parents=parents
+    )
     asking.total = len(calls)
     weights = [ideator.weight for ideator in context.view.settings.ideators]
     turns = share_out(weights, context.view.epoch * len(calls), len(calls))
-    for number, ((kind, count), turn) in enumerate(zip(calls, turns, strict=True)):
-        await _one_call(asking, epoch, context.models.ideators[turn], kind, count, number)
+    models = [context.models.ideators[turn] for turn in turns]
+    wanted = [
+        _Wanted(model=model, kind=kind, count=count, number=number)
+        for number, (model, (kind, count)) in enumerate(zip(models, calls, strict=True))
+    ]
+    at_once = context.view.strategy.calls_at_once
+    for start in range(0, len(wanted), at_once):
+        group = wanted[start : start + at_once]
+        requests = [_request(epoch, one.kind, one.count, one.number) for one in group]
+        asked = [one.ask(asking, request, 0) for one, request in zip(group, requests, strict=True)]
+        for one, request, first in zip(group, requests, await asking.all(asked), strict=True):
+            await _take_all(asking, epoch, one, request, first)
     return epoch.rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What one call of an ideator is to give."""
+
+    model: Model
+    kind: IdeaKind
+    count: int
+    number: int
+    """Place of the call in the epoch."""
+
+    async def ask(self, asking: Asking, request: IdeaRequest, revision: int) -> Completion:
+        """One answer, stored or fresh."""
+        return await asking.complete(
+            self.model.propose(request),
+            role="ideator",
+            ordinal=self.number,
+            revision=revision,
+            read=self.model.proposals,
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,39 +129,51 @@ class _Epoch:
         )
 
 
-async def _one_call(
-    asking: Asking, epoch: _Epoch, model: Model, kind: IdeaKind, count: int, number: int
+async def _take_all(
+    asking: Asking, epoch: _Epoch, wanted: _Wanted, request: IdeaRequest, first: Completion
 ) -> None:
-    """Asks until `count` new ideas are there, or it has been tried often enough."""
-    context, failures, rejections, revision = epoch.context, 0, 0, 0
-    request = _request(epoch, kind, count, number)
-    while (
-        request.count
-        and failures < MOST_FAILURES
-        and rejections < context.view.settings.novelty.tries
-    ):
-        completion = await asking.complete(
-            model.propose(request),
-            role="ideator",
-            ordinal=number,
-            revision=revision,
-            read=model.proposals,
-        )
-        revision += 1
+    """Takes ideas until as many new ones are there, or it has been tried often enough.
+
+    Args:
+        asking: the calls of the attempt.
+        epoch: takes the ideas.
+        wanted: what the call is to give.
+        request: what was asked first.
+        first: the answer to it.
+    """
+    tries = epoch.context.view.settings.novelty.tries
+    failures, rejections, revision, completion = 0, 0, 0, first
+    while True:
         if completion.finish_reason == Finish.ERROR:
             raise no_answer(completion)
         if completion.blame is not None:
             failures += 1
             request = replace(request, failure=_failure(completion))
-            continue
-        proposals = model.proposals(completion.response or "")[: request.count]
-        shown = {known.label: known.idea_id for known in (*request.parents, *request.context)}
-        resolved = [replace(d, parents=_resolve(d.parents, shown)) for d in proposals]
-        new = sum([epoch.take(proposal, kind, completion) for proposal in resolved])
-        if all(proposal.edits is not None for proposal in proposals):
-            return  # a catalog that gives fewer has no more
-        rejections += 1
-        request = replace(request, count=request.count - new, avoid=epoch.proposed, failure=None)
+        else:
+            proposals = wanted.model.proposals(completion.response or "")[: request.count]
+            new = _take(epoch, wanted, request, proposals, completion)
+            if all(proposal.edits is not None for proposal in proposals):
+                return  # a catalog that gives fewer has no more
+            rejections += 1
+            left = request.count - new
+            request = replace(request, count=left, avoid=epoch.proposed, failure=None)
+        if not request.count or failures == MOST_FAILURES or rejections == tries:
+            return
+        revision += 1
+        completion = await wanted.ask(asking, request, revision)
+
+
+def _take(
+    epoch: _Epoch,
+    wanted: _Wanted,
+    request: IdeaRequest,
+    proposals: Sequence[Proposal],
+    completion: Completion,
+) -> int:
+    """Makes rows of the proposals of an answer; gives how many of them are new."""
+    shown = {known.label: known.idea_id for known in (*request.parents, *request.context)}
+    resolved = [replace(one, parents=_resolve(one.parents, shown)) for one in proposals]
+    return sum([epoch.take(one, wanted.kind, completion) for one in resolved])
 
 
 def _failure(completion: Completion) -> FailedTry:
@@ -153,20 +187,6 @@ def _resolve(written: Sequence[str], shown: Mapping[str, str]) -> tuple[str, ...
     ids = {*shown.values()}
     named = (shown.get(name, name) for name in written)
     return tuple(dict.fromkeys(name for name in named if name in ids))
-
-
-def _plan(context: Context, chosen: Sequence[Chosen]) -> list[tuple[IdeaKind, int]]:
-    plan = schedule(
-        context.view.settings.strategy,
-        epoch=context.view.epoch,
-        batch=context.view.settings.batch,
-        parents=sum(role is SelectionRole.PARENT for role, _ in chosen),
-    )
-    return [
-        (IdeaKind.FRESH, plan.fresh),
-        (IdeaKind.EXPLOIT, plan.exploit),
-        (IdeaKind.EXPLORE, plan.explore),
-    ]
 
 
 def _request(epoch: _Epoch, kind: IdeaKind, count: int, call: int) -> IdeaRequest:

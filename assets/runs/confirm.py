@@ -58,17 +58,16 @@ def best_runs(
     view: AttemptView, planned: Sequence[PlannedRun], runs: Sequence[Run]
 ) -> list[PlannedRun]:
     """The runs of ideas whose value counts and beats the baseline's mean, best first."""
-    sign = 1 if view.minimize else -1
     values = judged_values(view, planned, runs)
     bar = _bar(view, [values[each.run_id] for each in planned if _counts(each, values)])
     if bar is None:
         return []
     ranked = sorted(
-        (sign * value, each.ordinal, each)
+        (view.better.rank(value), each.ordinal, each)
         for each in planned
         if not each.is_baseline and (value := values.get(each.run_id)) is not None
     )
-    return [each for value, _, each in ranked if value < sign * bar]
+    return [each for rank, _, each in ranked if rank < view.better.rank(bar)]
 
 
 def judged_values(

@@ -48,10 +48,9 @@ def _audited(context: Context, new: Sequence[Score], present: Sequence[Score]) -
 
     An idea that has to be confirmed first is ranked by its confirmations; its screening is audited.
     """
-    view, deep = context.view, context.view.environment.manifest.audit.deep
-    if not deep:
+    view, proof = context.view, context.view.proof
+    if not proof.deep:
         return list(new)
-    strategy, needed = view.settings.strategy, view.settings.confirm.needed
     rows = [*present, *new]
     candidates = candidates_of(view, new)
     worth = worth_of(view, rows, candidates)
@@ -59,14 +58,16 @@ def _audited(context: Context, new: Sequence[Score], present: Sequence[Score]) -
     baselines = [s.value for s in before if s.is_baseline and s.value is not None]
     own = {run.run_id for run in _own_baselines(view)}
     baselines += [row.value for row in rows if row.value is not None and row.run_id in own]
-    audited = [s for s in before if not s.is_baseline and s.may_win(deep, needed)]
+    audited = [
+        s for s in before if not s.is_baseline and s.may_win(proof.deep, proof.confirmations)
+    ]
     earlier = [s.value for s in audited if s.value is not None]
     earlier += [
         score.value
         for score in present
         if score.value is not None
         and score.run_id not in own
-        and score.measures.get("cuts", 0) >= deep
+        and score.measures.get("cuts", 0) >= proof.deep
     ]
     changed = audit(
         context,
@@ -75,8 +76,8 @@ def _audited(context: Context, new: Sequence[Score], present: Sequence[Score]) -
             {run_id: worth[run_id] for run_id in values if run_id in worth},
             earlier,
             bar=statistics.fmean(baselines) if baselines else None,
-            places=1 if strategy.kind == "best_of_n" else strategy.parents,
-            minimize=view.minimize,
+            places=view.strategy.places,
+            better=view.better,
         ),
     )
     return [changed.get(row.run_id, row) for row in new]
@@ -100,7 +101,7 @@ def _score(view: AttemptView, run: Run, rule: ComputeRule | None) -> Score:
         value=value,
         blame=judged.blame,
         reason=judged.reason,
-        reward=None if value is None else reward(value, minimize=view.minimize),
+        reward=None if value is None else reward(value, minimize=view.better.minimize),
         status=ScoreStatus.INVALID if value is None else ScoreStatus.VALID,
         verdicts=dict(judged.verdicts),
         measures=dict(run.measures),

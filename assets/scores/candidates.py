@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from assets.attempt.view import AttemptView
+from assets.results.better import Better
 from lake.tables import Idea, IdeaKind, Patch, Run, RunPurpose, Score
 
 
@@ -60,7 +61,7 @@ def to_audit(
     *,
     bar: float | None,
     places: int,
-    minimize: bool,
+    better: Better,
 ) -> list[str]:
     """Which of an epoch's scores may become a parent or the winner as they stand.
 
@@ -69,19 +70,17 @@ def to_audit(
         earlier: values of the ideas that they have to beat.
         bar: the baseline's mean; None where there is none.
         places: how many parents an epoch may have.
-        minimize: whether lower values are better.
+        better: of the metric.
 
     Returns:
         Run ids, best first: those in the first place, or above the bar and among the first ones.
     """
-    sign = 1 if minimize else -1
-    better_earlier = sorted(sign * value for value in earlier)
-    ranked = sorted(values, key=lambda run: (sign * values[run], run))
+    rivals = [better.rank(value) for value in earlier]
+    ranked = sorted(values, key=lambda run: (better.rank(values[run]), run))
     chosen = []
     for rank, run in enumerate(ranked):
-        value = sign * values[run]
-        place = rank + sum(other <= value for other in better_earlier)
-        above = bar is not None and value < sign * bar
+        place = rank + sum(other <= better.rank(values[run]) for other in rivals)
+        above = bar is not None and better.beats(values[run], bar)
         if place == 0 or (above and place < places):
             chosen.append(run)
     return chosen
