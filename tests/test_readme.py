@@ -1,70 +1,93 @@
-"""README.md is true: its commands parse, its paths exist, its tables are those of the code."""
+"""The READMEs are true: their commands parse, their paths, links and anchors exist, SQL answers."""
 
 import re
 import shlex
 import subprocess
 import sys
-import tomllib
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
 from conftest import PROJECT, VARVE, child_environment, write_campaign
-from pydantic import BaseModel
+from readmes import PAGES, README, ROOMS, TOP_LEVEL
 
 from assets.cli import main, ui
-from assets.config.environment import Manifest, Profile, find_environment, read_environment
 from assets.config.home import Home
-from assets.config.settings import CampaignSettings
-from assets.models.catalog import read_catalog
+from assets.config.settings import read_settings
 from lake import query
 
-README = (PROJECT / "README.md").read_text()
-ENVIRONMENTS = (PROJECT / "environments" / "README.md").read_text()
-TOP_LEVEL = {path.name for path in PROJECT.iterdir() if not path.name.startswith(".")}
-BLOCKS = re.findall(r"^```(sh|text)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-SHELL = [line.strip() for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
-OUTPUT = [line.strip() for kind, text in BLOCKS if kind == "text" for line in text.splitlines()]
-SPANS = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", README, flags=re.M | re.DOTALL))
+MOST_BYTES = 12 * 1024
+OUTPUT = [line.strip() for line in README.blocks("text")[-1].splitlines()]
+CALLS = {shlex.join(call): call for page in PAGES for call in page.varve_calls()}
+FILE = re.compile(r"[\w./-]+\.(py|md|toml|yaml|j2|lock)")
 
 
-def table(text: str, heading: str) -> list[list[str]]:
-    """The cells of the one table that has this heading line, code marks and comments taken off."""
-    _, found, rest = text.partition(heading + "\n")
-    assert found, f"no table {heading}"
-    rows = []
-    for line in rest.splitlines()[1:]:
-        if not line.startswith("|"):
-            break
-        bare = re.sub(r"<!--.*?-->|`", "", line)
-        rows.append([cell.strip() for cell in bare.strip("|").split("|")])
-    return rows
+def test_the_readme_stays_short():
+    assert len(README.text.encode()) <= MOST_BYTES
 
 
-def varve_calls() -> list[list[str]]:
-    """The arguments of each `varve` command line, in code blocks and in running text."""
-    calls = []
-    for line in (*SHELL, *OUTPUT, *SPANS):
-        if "varve " not in line:
-            continue
-        words = shlex.split(line)
-        while "=" in words[0]:
-            words.pop(0)
-        if words[0] in ("varve", ".venv/bin/varve"):
-            calls.append(words[1:])
-    return calls
+def test_every_room_has_a_readme():
+    assert {f"{room}/README.md" for room in ROOMS} <= {page.name for page in PAGES}
+
+
+# ---------------------------------------------------------------------------- paths and links
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    by_path = {each.path: each for each in PAGES}
+    for link in page.links:
+        target, anchor = page.target(link), link.partition("#")[2]
+        assert target.exists(), link
+        if anchor:
+            assert anchor in by_path[target].anchors, link
+
+
+def test_every_readme_is_reached_by_links_from_the_first():
+    by_path = {page.path: page for page in PAGES}
+    reached, new = set(), [README]
+    while new:
+        page = new.pop()
+        reached.add(page.path)
+        for link in page.links:
+            target = page.target(link)
+            found = by_path.get(target / "README.md" if target.is_dir() else target)
+            if found is not None and found.path not in reached:
+                new.append(found)
+    assert reached == set(by_path)
+
+
+def test_every_path_that_is_named_exists():
+    named = {(page.name, path) for page in PAGES for path in page.named_paths()}
+    assert len({path for _, path in named}) > 30
+    assert [each for each in sorted(named) if not (PROJECT / each[1]).exists()] == []
+
+
+def test_every_file_that_is_named_is_one_of_the_project():
+    files = {
+        "/" + path.relative_to(PROJECT).as_posix()
+        for top in TOP_LEVEL
+        for path in ((PROJECT / top).rglob("*") if (PROJECT / top).is_dir() else [PROJECT / top])
+    }
+    for page in PAGES:
+        for span in filter(FILE.fullmatch, page.spans):
+            assert any(path.endswith(f"/{span}") for path in files), f"{page.name}: {span}"
+
+
+# ---------------------------------------------------------------------------- commands
 
 
 def test_every_make_target_that_is_named_exists():
     targets = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
-    named = [line.split()[1:] for line in (*SHELL, *OUTPUT, *SPANS) if line.startswith("make ")]
-    named = {word for words in named for word in words if "=" not in word}
+    lines = [line for page in PAGES for line in (*page.shell, *page.printed, *page.spans)]
+    named = {word for line in lines if line.startswith("make ") for word in line.split()[1:]}
+    named = {word for word in named if "=" not in word}
     assert named >= {"demo", "test", "ui", "bench", "lint"}
     assert named <= targets
 
 
-@pytest.mark.parametrize("arguments", varve_calls(), ids=shlex.join)
+@pytest.mark.parametrize("arguments", CALLS.values(), ids=CALLS.keys())
 def test_every_varve_command_line_parses(arguments):
     if "--help" in arguments:
         assert CliRunner().invoke(main, arguments).exit_code == 0
@@ -75,31 +98,20 @@ def test_every_varve_command_line_parses(arguments):
 
 
 def test_every_command_of_varve_is_named():
-    assert {call[0] for call in varve_calls()} >= set(main.commands) - {"ui"}
+    assert {call[0] for call in README.varve_calls()} >= set(main.commands) - {"ui"}
     (port,) = [option.default for option in ui.params if option.name == "port"]
-    assert f"http://127.0.0.1:{port}" in README
+    assert f"http://127.0.0.1:{port}" in README.text
 
 
-def named_paths() -> Iterator[str]:
-    for text in (
-        *SPANS,
-        *re.findall(r"\]\(([^)#]+)", README),
-        *(w for s in SHELL for w in s.split()),
-    ):
-        if re.fullmatch(r"[\w./-]+", text) and text.split("/")[0] in TOP_LEVEL:
-            yield text
+def test_the_campaign_that_is_shown_is_the_one_of_the_demo(tmp_path):
+    (shown,) = README.blocks("yaml")
+    demo = PROJECT / "assets/campaigns/demo/defs.yaml"
+    assert yaml.safe_load(shown) == yaml.safe_load(demo.read_text())
+    (tmp_path / "defs.yaml").write_text(shown)
+    assert read_settings(tmp_path / "defs.yaml") == read_settings(demo)
 
 
-def test_every_path_that_is_named_exists():
-    paths = set(named_paths())
-    assert len(paths) > 30
-    assert [path for path in sorted(paths) if not (PROJECT / path).exists()] == []
-
-
-def test_the_variables_are_those_that_are_read():
-    known = set(re.findall(r"\bVARVE_\w+", (PROJECT / "assets" / "config" / "home.py").read_text()))
-    assert {row[0] for row in table(README, "| variable | what lies there | default |")} == known
-    assert "TORCH_INDEX ?=" in (PROJECT / "Makefile").read_text()
+# ---------------------------------------------------------------------------- what a search leaves
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +134,7 @@ def searched(tmp_path_factory) -> tuple[Home, list[str]]:
 @pytest.mark.trains
 def test_every_question_to_the_lake_has_an_answer(searched):
     home, _ = searched
-    questions = [call[1] for call in varve_calls() if call[0] == "sql" and len(call) > 1]
+    questions = [call[1] for call in CALLS.values() if call[0] == "sql" and len(call) > 1]
     assert len(questions) >= 4
     for question in questions:
         result = query(home.lake, question.replace("'demo'", "'small'"))
@@ -147,77 +159,15 @@ def form(line: str) -> str:
     return " ".join(re.sub(r"[+-]?\d+(\.\d+)?", "0", line).split())
 
 
-def test_the_results_are_those_of_the_output_and_add_up():
-    rows = [row for row in table(README, RESULTS) if row[0].startswith("demo")]
-    assert [row[0] for row in rows] == ["demo", "demo_best_of_n"]
-    for _, _, baseline, unit, best, difference, units, valid, *_ in rows:
-        assert float(best) - float(baseline) == pytest.approx(float(difference), abs=2e-4)
-        assert -float(difference) / float(unit) == pytest.approx(float(units), abs=0.2)
-        assert re.fullmatch(r"\d+ of 32", valid)
-    _, _, baseline, unit, best, difference, units, valid, *_ = rows[0]
-    assert f"best so far: val_loss {best} ({difference}, +{units} noise units)" in README
-    assert f"baseline {baseline} (mean of 3) ± {unit} (sd of 23)" in README
-    assert f"{valid} ideas have a valid score" in README
-
-
-RESULTS = (
-    "| campaign | ideas (different ones) | baseline mean | noise unit | best | difference, nats "
-    "| noise units | valid scores | CPU seconds of training | wall time |"
-)
-
-
-def test_the_keys_of_a_campaign_are_those_of_the_schema_with_their_defaults():
-    told = {row[0]: row[1] for row in table(README, "| key | default | meaning |")}
-    least = {
-        "environment": "nanogpt",
-        "ideators": [{"model": "catalog"}],
-        "implementer": {"model": "catalog"},
-    }
-    known = dict(keys_of(CampaignSettings.model_validate(least)))
-    assert list(told) == list(known)
-    for key, default in known.items():
-        found = told[key] if told[key] == "required" else yaml.safe_load(told[key])
-        assert found == default, key
-
-
-def keys_of(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Dotted keys with the default, or `required`; `[]` marks the entries of a list."""
-    for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
-        if isinstance(value, BaseModel):
-            yield from keys_of(value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            yield from keys_of(value[0], f"{prefix}{name}[].")
-        else:
-            yield f"{prefix}{name}", "required" if field.is_required() else value
-
-
-def test_the_keys_of_a_manifest_are_those_of_the_schema():
-    manifest, profile = (
-        [row[0] for row in rows]
-        for rows in (
-            table(part, "| key | meaning |")
-            for part in ENVIRONMENTS.split("Keys of a profile", maxsplit=1)
-        )
+def test_the_reader_finds_what_is_in_a_readme(tmp_path):
+    """The checks above look at what `readmes` finds: they are worth what it finds."""
+    path = Path(tmp_path, "README.md")
+    path.write_text(
+        "# Of `a-b`, and c\n[x](y.md#z) [w](https://w)\n```sh\n# no heading\nvarve sql 'q' \\\n"
+        "  --format csv\n```\n`varve ui`\n|h|\n|---|\n| `1` | 2 |\n"
     )
-    assert set(manifest) == set(Manifest.model_fields) - {"profiles"}
-    assert set(profile) == set(Profile.model_fields)
-
-
-def test_the_baseline_and_the_catalog_are_the_measured_ones():
-    nanogpt = read_environment(find_environment("nanogpt"))
-    baseline = nanogpt.profile("cpu").baseline
-    assert f"mean {baseline.mean}, sd {baseline.sd}, n={baseline.n}" in README
-    row = f"| {baseline.mean} | {baseline.sd} | {baseline.n} | {baseline.cpu_seconds} |"
-    assert row in (nanogpt.path / "README.md").read_text()
-    assert f"catalog of {len(read_catalog(nanogpt.path, None).ideas)} known ideas" in README
-
-
-def test_the_pinned_torch_is_the_one_that_is_told():
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    (pin,) = [
-        requirement.removeprefix("torch==")
-        for requirement in project["optional-dependencies"]["cpu"]
-        if requirement.startswith("torch")
-    ]
-    assert f"torch is pinned to {pin}" in README
+    page = type(README)(path=path)
+    assert page.anchors == {"of-a-b-and-c"}
+    assert page.links == ["y.md#z"]
+    assert list(page.varve_calls()) == [["sql", "q", "--format", "csv"], ["ui"]]
+    assert page.table("|h|") == [["1", "2"]]

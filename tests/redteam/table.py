@@ -1,4 +1,4 @@
-"""Makes the table of attacks in the top-level README.md from the corpus.
+"""Makes the table of attacks in README.md beside this file from the corpus.
 
     python tests/redteam/table.py
 
@@ -14,7 +14,7 @@ if __name__ == "__main__":
 
 from redteam.corpus import LEVELS, Item, attacks, read_corpus
 
-README = Path(__file__).parent.parent.parent / "README.md"
+README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- redteam:begin -->", "<!-- redteam:end -->"
 HEADING = f"| family | attacks | {' | '.join(LEVELS)} | stopped by |"
 
