@@ -18,18 +18,36 @@ from assets.late import join_late
 from assets.results.history import History, Scored
 from assets.results.summary import Summary, summarize
 from lake.attempts import Attempt
+from lake.stages import definition_of
 from lake.tables import Run, Stage
 from launchers import JobPhase
 
-PRODUCERS: Mapping[Stage, Callable[[Context], Produced]] = {
-    Stage.EVOLUTION: evolution.produce,
-    Stage.IDEAS: ideas.produce,
-    Stage.PATCHES: patches.produce,
-    Stage.RUNS: runs.produce,
-    Stage.SCORES: scores.produce,
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageWork:
+    """How a stage is worked on; what it is stands in `lake.stages`."""
+
+    produce: Callable[[Context], Produced]
+    decided_by: tuple[str, ...]
+    """Settings that decide what it asks and runs: under others an open attempt is not gone on with.
+    The others may change meanwhile: how much at once and how much money, or what another stage
+    does."""
+    runs_jobs: bool = False
+
+
+WORKS: Mapping[Stage, StageWork] = {
+    Stage.EVOLUTION: StageWork(produce=evolution.produce, decided_by=("strategy",)),
+    Stage.IDEAS: StageWork(
+        produce=ideas.produce, decided_by=("strategy", "batch", "ideators", "novelty")
+    ),
+    Stage.PATCHES: StageWork(produce=patches.produce, decided_by=("implementer",)),
+    Stage.RUNS: StageWork(
+        produce=runs.produce, decided_by=("confirm", "remeasure"), runs_jobs=True
+    ),
+    Stage.SCORES: StageWork(
+        produce=scores.produce, decided_by=("strategy", "confirm"), runs_jobs=True
+    ),
 }
-WITH_JOBS = (Stage.RUNS, Stage.SCORES)
-"""Stages that run patched code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +77,15 @@ def work(
         VarveError: with what the user can do about it; recorded facts are kept.
     """
     with open_session(home, campaign, hooks or Hooks()) as session:
-        if stage is Stage.EVOLUTION:
+        if definition_of(stage).rests_on is not None:
             join_late(session)
         attempt = _begin(session, stage, epoch, dagster_run_id)
         smokes = stage is Stage.PATCHES and may_smoke(
             session.setup.environment, session.setup.settings
         )
-        context = session.context(attempt, with_jobs=smokes or stage in WITH_JOBS)
+        context = session.context(attempt, with_jobs=smokes or WORKS[stage].runs_jobs)
         try:
-            produced = PRODUCERS[stage](context)
+            produced = WORKS[stage].produce(context)
         finally:
             session.writer.flush()
         counts = {"rows": len(produced.rows), **produced.counts}
@@ -81,7 +99,9 @@ def work(
 
 def _begin(session: Session, stage: Stage, epoch: int, dagster_run_id: str | None) -> Attempt:
     writer, config = session.writer, session.setup.config
-    abandon_other_settings(writer, stage, epoch, config)
+    begun = writer.log.open(epoch, stage)
+    if begun is not None:
+        abandon_other_settings(writer, begun, config, WORKS[stage].decided_by)
     opening = writer.begin(
         epoch,
         stage,

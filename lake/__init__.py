@@ -21,11 +21,13 @@ from lake.formats import FORMATS
 from lake.journal import Journal
 from lake.lineage import Ancestor, ancestors
 from lake.sql import Result, connect, query
-from lake.tables import STAGE_TABLE, TABLES, Row, Stage
+from lake.stages import DEFINITIONS, STAGE_TABLE, StageDefinition
+from lake.tables import TABLES, Row, Stage
 from lake.views import VIEWS
 from lake.writer import Writer
 
 __all__ = [
+    "DEFINITIONS",
     "FORMATS",
     "STAGE_TABLE",
     "TABLES",
@@ -50,6 +52,7 @@ __all__ = [
     "RowError",
     "SchemaError",
     "Stage",
+    "StageDefinition",
     "StorageError",
     "Writer",
     "ancestors",

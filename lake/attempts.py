@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from lake.errors import AttemptError
+from lake.stages import DEFINITIONS, Definitions, stages_of
 from lake.tables import AttemptEvent, AttemptKind, Stage
-
-STAGES: tuple[Stage, ...] = tuple(Stage)
-"""In the order of the work."""
 
 
 class AttemptState(StrEnum):
@@ -111,8 +109,11 @@ class Opening:
 class AttemptLog:
     """The attempts of one campaign."""
 
-    def __init__(self, events: Iterable[AttemptEvent]) -> None:
+    def __init__(
+        self, events: Iterable[AttemptEvent], definitions: Definitions = DEFINITIONS
+    ) -> None:
         """Folds the events; an event that is given twice counts once."""
+        self._definitions = definitions
         self._attempts: dict[tuple[int, Stage], dict[int, Attempt]] = {}
         for event in sorted(events, key=lambda e: (e.epoch, e.stage, e.n, e.seq)):
             self.add(event)
@@ -153,19 +154,24 @@ class AttemptLog:
         """The chain of an epoch, resolved from its end.
 
         The newest complete `scores`, then the `runs` attempt that it read, and so on back. A stage
-        that no complete successor read uses its own newest complete attempt.
+        that no complete successor read uses its own newest complete attempt; of several successors
+        the last one decides.
 
         Returns:
-            The current attempt of each stage that has one.
+            The current attempt of each stage that has one, in the order of the work.
         """
         chain: dict[Stage, Attempt] = {}
-        successor: Attempt | None = None
-        for stage in reversed(STAGES):
-            attempt = self._read_by(successor, stage) or self.newest(epoch, stage)
+        for each in reversed(self._definitions):
+            readers = (chain.get(stage) for stage in self._later_first(each.read_by))
+            read = (self._read_by(reader, each.stage) for reader in readers)
+            attempt = next(filter(None, read), None) or self.newest(epoch, each.stage)
             if attempt is not None:
-                chain[stage] = attempt
-            successor = attempt
-        return {stage: chain[stage] for stage in STAGES if stage in chain}
+                chain[each.stage] = attempt
+        return dict(reversed(chain.items()))
+
+    def _later_first(self, stages: Iterable[Stage]) -> list[Stage]:
+        """Stages against the order of the work."""
+        return [stage for stage in reversed(stages_of(self._definitions)) if stage in stages]
 
     def chain(self, reads: Iterable[str], epoch: int) -> dict[Stage, Read]:
         """The attempts of an epoch that rest under `reads`, resolved back to its first stage."""
@@ -196,9 +202,10 @@ class AttemptLog:
 
     def open_attempts(self) -> list[Attempt]:
         """Every attempt that is being worked on, in the order of the work."""
+        order = stages_of(self._definitions)
         last = (
             self.open(epoch, stage)
-            for epoch, stage in sorted(self._attempts, key=lambda k: (k[0], STAGES.index(k[1])))
+            for epoch, stage in sorted(self._attempts, key=lambda k: (k[0], order.index(k[1])))
         )
         return [attempt for attempt in last if attempt is not None]
 

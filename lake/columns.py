@@ -15,7 +15,8 @@ from enum import StrEnum
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lake.tables import STAGE_TABLE, Row
+from lake.stages import STAGE_TABLES
+from lake.tables import Row
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,7 +29,6 @@ SEQ = "seq"
 """The stored column that says which attempt event made a row visible."""
 RETIRED = {"runs": ("result",)}
 """Text columns that older schemas wrote and that are still read, see `lake.retired`."""
-STAGE_TABLES = frozenset(STAGE_TABLE.values())
 
 
 class Kind(StrEnum):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from lake.attempts import Attempt, AttemptLog, Read
-from lake.columns import SCHEMA_VERSION, SEQ, STAGE_TABLES, read_schema
+from lake.columns import SCHEMA_VERSION, SEQ, read_schema
 from lake.errors import StorageError
 from lake.handles import (
     PARTITIONS,
@@ -27,7 +27,8 @@ from lake.handles import (
     stored,
 )
 from lake.schema import from_frame, sort_rows, to_frame
-from lake.tables import ROW_TYPES, STAGE_TABLE, AttemptEvent, Row
+from lake.stages import STAGE_TABLES, stage_of
+from lake.tables import ROW_TYPES, AttemptEvent, Row
 
 if TYPE_CHECKING:
     import polars as pl
@@ -163,12 +164,12 @@ class Lake:
         self, row_type: type[R], campaign: str, *, epoch: int | Collection[int] | None = None
     ) -> list[R]:
         """The rows of a stage's table that belong to the current attempt of their epoch."""
-        log = self.attempts(campaign)
+        log, stage = self.attempts(campaign), stage_of(row_type)
         chosen: dict[int, Attempt] = {}
         for each in log.epochs():
-            for stage, attempt in log.current(each).items():
-                if STAGE_TABLE[stage] == row_type.table:
-                    chosen[each] = attempt
+            attempt = log.current(each).get(stage)
+            if attempt is not None:
+                chosen[each] = attempt
         wanted = chosen if epoch is None else _epochs(epoch)
         frame = self._visible(row_type, campaign, [chosen[e] for e in wanted if e in chosen])
         return sort_rows(from_frame(row_type, frame)) if frame is not None else []

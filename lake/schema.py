@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lake.columns import (
     SCHEMA_VERSION,
     SEQ,
-    STAGE_TABLES,
     Column,
     Kind,
     frame_schema,
@@ -28,6 +27,7 @@ from lake.columns import (
 )
 from lake.errors import RowError, SchemaError
 from lake.retired import upgraded
+from lake.stages import STAGE_TABLES
 from lake.tables import Row
 
 if TYPE_CHECKING:

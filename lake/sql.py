@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from lake.delta import Lake
 from lake.errors import QueryError, ReadOnlyError
-from lake.tables import STAGE_TABLE, TABLES
+from lake.stages import STAGE_TABLE
+from lake.tables import TABLES
 from lake.views import (
     COMPLETE_SQL,
     LEADERBOARD,

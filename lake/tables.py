@@ -408,10 +408,3 @@ ROW_TYPES: tuple[type[Row], ...] = (
     AttemptEvent,
 )
 TABLES: dict[str, type[Row]] = {row_type.table: row_type for row_type in ROW_TYPES}
-STAGE_TABLE: dict[Stage, str] = {
-    Stage.EVOLUTION: "selections",
-    Stage.IDEAS: "ideas",
-    Stage.PATCHES: "patches",
-    Stage.RUNS: "runs",
-    Stage.SCORES: "scores",
-}

@@ -12,9 +12,10 @@ a test compares the two.
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from lake.columns import RETIRED, SEQ, STAGE_TABLES, Column, row_columns, sql_type, stored_columns
+from lake.columns import RETIRED, SEQ, Column, row_columns, sql_type, stored_columns
 from lake.retired import retired_sql
-from lake.tables import STAGE_TABLE, TABLES, Row, Stage
+from lake.stages import DEFINITIONS, STAGE_TABLE, STAGE_TABLES, Definitions, StageDefinition
+from lake.tables import TABLES, Row, Stage
 
 CURRENT = tuple(STAGE_TABLE.values())
 HISTORY = tuple(f"{table}_history" for table in CURRENT)
@@ -170,22 +171,17 @@ def current_view(stage: Stage) -> str:
     )
 
 
-def current_attempts() -> str:
+def current_attempts(definitions: Definitions = DEFINITIONS) -> str:
     """A table of (campaign, epoch, stage, n, seq): the chain of each epoch, from its end."""
+    later_first = [each.stage for each in reversed(definitions)]
     parts: list[str] = []
-    successor: Stage | None = None
-    for stage in reversed(Stage):
-        own = (
-            "SELECT campaign, epoch, max(n) AS n FROM complete "
-            f"WHERE stage = '{stage}' GROUP BY ALL"
-        )
-        if successor is None:
-            parts.append(f"{stage}_current AS ({own})")
-        else:
-            parts += _chained(stage, successor, own)
-        successor = stage
+    for each in reversed(definitions):
+        readers = [stage for stage in later_first if stage in each.read_by]
+        parts += [_read_by(each.stage, reader) for reader in readers]
+        parts.append(_current(each, readers))
     union = " UNION ALL ".join(
-        f"SELECT campaign, epoch, '{stage}' AS stage, n FROM {stage}_current" for stage in Stage
+        f"SELECT campaign, epoch, '{each.stage}' AS stage, n FROM {each.stage}_current"
+        for each in definitions
     )
     return (
         "CREATE TEMP TABLE current_attempts AS WITH complete AS MATERIALIZED "
@@ -195,21 +191,33 @@ def current_attempts() -> str:
     )
 
 
-def _chained(stage: Stage, successor: Stage, own: str) -> list[str]:
-    """The attempt of `stage` that the successor's current attempt read, else its own newest."""
+def _read_by(stage: Stage, reader: Stage) -> str:
+    """The complete attempts of `stage` that the reader's current attempts read."""
     read = (
         f"[split_part(r, '/', 3)::BIGINT for r in c.reads if split_part(r, '/', 1) = '{stage}' "
         "and split_part(r, '/', 2)::BIGINT = c.epoch]"
     )
-    return [
-        f"{stage}_read AS (SELECT c.campaign, c.epoch, min(k.n) AS n FROM (SELECT campaign, epoch, "
-        f"unnest({read}) AS n FROM complete c JOIN {successor}_current USING (campaign, epoch, n) "
-        f"WHERE c.stage = '{successor}') c JOIN complete k "
+    return (
+        f"{stage}_by_{reader} AS (SELECT c.campaign, c.epoch, min(k.n) AS n FROM (SELECT campaign, "
+        f"epoch, unnest({read}) AS n FROM complete c JOIN {reader}_current "
+        f"USING (campaign, epoch, n) WHERE c.stage = '{reader}') c JOIN complete k "
         f"ON k.stage = '{stage}' AND k.campaign = c.campaign AND k.epoch = c.epoch AND k.n = c.n "
-        "GROUP BY ALL)",
-        f"{stage}_current AS (SELECT campaign, epoch, coalesce(chosen.n, newest.n) AS n "
-        f"FROM ({own}) newest LEFT JOIN {stage}_read chosen USING (campaign, epoch))",
-    ]
+        "GROUP BY ALL)"
+    )
+
+
+def _current(definition: StageDefinition, readers: list[Stage]) -> str:
+    """What the readers read of a stage, the first one first, else its own newest attempt."""
+    stage = definition.stage
+    chosen = "".join(f"{stage}_by_{reader}.n, " for reader in readers)
+    joined = "".join(
+        f" LEFT JOIN {stage}_by_{reader} USING (campaign, epoch)" for reader in readers
+    )
+    return (
+        f"{stage}_current AS (SELECT campaign, epoch, coalesce({chosen}newest.n) AS n "
+        f"FROM (SELECT campaign, epoch, max(n) AS n FROM complete WHERE stage = '{stage}' "
+        f"GROUP BY ALL) newest{joined})"
+    )
 
 
 def quoted(text: str) -> str:

@@ -18,7 +18,8 @@ from lake.delta import App, Lake
 from lake.errors import AttemptError, RowError
 from lake.ids import attempt_id
 from lake.journal import Journal
-from lake.tables import STAGE_TABLE, TABLES, AttemptEvent, AttemptKind, Row, Stage
+from lake.stages import definition_of
+from lake.tables import AttemptEvent, AttemptKind, Row, Stage
 
 R = TypeVar("R", bound=Row)
 
@@ -150,7 +151,7 @@ class Writer:
             The attempt with its next sequence number; as it was, when there is nothing to add.
         """
         known = self._heal(self._known(attempt, AttemptState.COMPLETE))
-        table = TABLES[STAGE_TABLE[known.stage]]
+        table = definition_of(known.stage).rows
         present = {_key(row) for row in self.read(table, epoch=known.epoch, n=known.n)}
         missing = [row for row in rows if _key(row) not in present]
         if not missing:
@@ -188,7 +189,7 @@ class Writer:
 
     def _refuse_other_rows(self, attempt: Attempt, rows: Sequence[Row], seq: int) -> None:
         """The transaction is in already; that is well when it holds these very rows."""
-        table = TABLES[STAGE_TABLE[attempt.stage]]
+        table = definition_of(attempt.stage).rows
         present = self.lake.read(table, campaign=self.campaign, epoch=attempt.epoch, n=attempt.n)
         if {_key(row) for row in rows} != {_key(row) for row in present}:
             raise AttemptError(
@@ -200,7 +201,7 @@ class Writer:
 
     def _heal(self, attempt: Attempt) -> Attempt:
         """Writes the event of a commit whose process ended before it could."""
-        table = TABLES[STAGE_TABLE[attempt.stage]]
+        table = definition_of(attempt.stage).rows
         if self.lake.committed(table, _app_id(attempt)) <= attempt.seq:
             return attempt
         seq = attempt.seq + 1
@@ -272,7 +273,7 @@ def _app_id(attempt: Attempt) -> str:
 
 def _refuse_strangers(attempt: Attempt, rows: Sequence[Row]) -> None:
     """Rows belong to the attempt's stage, campaign, epoch and n, and each comes once."""
-    table = STAGE_TABLE[attempt.stage]
+    table = definition_of(attempt.stage).table
     wanted = (table, attempt.campaign, attempt.epoch, attempt.n)
     seen: set[str] = set()
     for row in rows:

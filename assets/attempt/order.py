@@ -1,45 +1,76 @@
 """In which order stages and epochs may be worked on: preconditions, read from the attempts."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from assets.errors import OrderError
-from lake.attempts import STAGES, AttemptLog, AttemptState
+from lake.attempts import AttemptLog, AttemptState
+from lake.stages import DEFINITIONS, Definitions, after, definition_of, stages_of, upstream_of
 from lake.tables import Stage
 
+FIRST_COMMIT = 1
+"""Sequence number at which an attempt becomes visible; all baselines are in it, and stay as they are
+when late runs join."""
 
-def reads_of(campaign: str, stage: Stage, epoch: int, log: AttemptLog) -> tuple[str, ...]:
+
+def reads_of(
+    campaign: str,
+    stage: Stage,
+    epoch: int,
+    log: AttemptLog,
+    definitions: Definitions = DEFINITIONS,
+) -> tuple[str, ...]:
     """The attempts that the stage rests on, as `stage/epoch/n/seq`.
 
     Raises:
         OrderError: if one of them is missing, or an earlier epoch is still being worked on.
     """
-    if stage is Stage.EVOLUTION:
-        return tuple(_scores_read(campaign, epoch, earlier, log) for earlier in range(epoch))
-    upstream = STAGES[STAGES.index(stage) - 1]
+    definition = definition_of(stage, definitions)
+    reads = [
+        _upstream(campaign, stage, each, epoch, log) for each in upstream_of(stage, definitions)
+    ]
+    if definition.rests_on is not None:
+        being_worked_on = {a.epoch: a.stage for a in reversed(log.open_attempts())}
+        for earlier in range(epoch):
+            newest = log.newest(earlier, definition.rests_on)
+            if newest is None or earlier in being_worked_on:
+                raise _not_ready(campaign, epoch, earlier, being_worked_on.get(earlier))
+            reads.append(str(newest.read))
+    baselines = log.current(0).get(Stage.RUNS) if epoch and definition.compares else None
+    if baselines is not None:
+        reads.append(str(replace(baselines.read, seq=FIRST_COMMIT)))
+    return tuple(reads)
+
+
+def _upstream(campaign: str, stage: Stage, upstream: Stage, epoch: int, log: AttemptLog) -> str:
     newest = log.newest(epoch, upstream)
     if newest is None:
         raise OrderError(
             f"campaign {campaign}, epoch {epoch:04d}: {stage} needs {upstream}, which has no "
             f"complete attempt; materialize {upstream} of this epoch first"
         )
-    baselines = log.current(0).get(Stage.RUNS) if epoch else None
-    compares = stage in (Stage.RUNS, Stage.SCORES) and baselines is not None
-    return (str(newest.read), *((str(baselines.read),) if compares and baselines else ()))
+    return str(newest.read)
 
 
-def missing_stages(epoch: int, log: AttemptLog) -> list[Stage]:
+def missing_stages(
+    epoch: int, log: AttemptLog, definitions: Definitions = DEFINITIONS
+) -> list[Stage]:
     """Stages of an epoch that have no complete attempt, or an open one.
 
     Where the open one rests on attempts that are not current, a rerun of the epoch was interrupted,
-    and the stages after it belong to it too.
+    and the stages that rest on it belong to it too.
     """
-    missing = [s for s in STAGES if log.newest(epoch, s) is None or log.open(epoch, s) is not None]
+    missing = [
+        stage
+        for stage in stages_of(definitions)
+        if log.newest(epoch, stage) is None or log.open(epoch, stage) is not None
+    ]
     current = {stage: attempt.n for stage, attempt in log.current(epoch).items()}
     for stage in missing:
         begun = log.open(epoch, stage)
         chain = log.chain(begun.reads, epoch) if begun else {}
         if any(current.get(read.stage) != read.n for read in chain.values()):
-            return list(STAGES[STAGES.index(stage) :])
+            return list(after(stage, definitions))
     return missing
 
 
@@ -54,13 +85,9 @@ def epochs_completed_by(dagster_runs: Iterable[str], log: AttemptLog) -> set[int
     }
 
 
-def _scores_read(campaign: str, epoch: int, earlier: int, log: AttemptLog) -> str:
-    newest = log.newest(earlier, Stage.SCORES)
-    being_worked_on = [stage for stage in STAGES if log.open(earlier, stage)]
-    if newest is None or being_worked_on:
-        found = f"{being_worked_on[0]} open" if being_worked_on else "no complete scores"
-        raise OrderError(
-            f"campaign {campaign}: epoch {epoch:04d} needs the scores of every earlier epoch, "
-            f"but epoch {earlier:04d} has {found}; finish it with `varve search {campaign}`"
-        )
-    return str(newest.read)
+def _not_ready(campaign: str, epoch: int, earlier: int, stage: Stage | None) -> OrderError:
+    found = f"{stage} open" if stage else "no complete scores"
+    return OrderError(
+        f"campaign {campaign}: epoch {epoch:04d} needs the scores of every earlier epoch, "
+        f"but epoch {earlier:04d} has {found}; finish it with `varve search {campaign}`"
+    )

@@ -22,7 +22,8 @@ from assets.strategies import Proof, Strategy, strategy_of
 from lake.attempts import Attempt, AttemptLog, Read
 from lake.delta import Lake
 from lake.ids import content_id
-from lake.tables import STAGE_TABLE, Row, Run, Stage
+from lake.stages import stage_of
+from lake.tables import Row, Run, Stage
 
 R = TypeVar("R", bound=Row)
 
@@ -115,7 +116,7 @@ class AttemptView:
         Args:
             row_type: of an earlier stage, or of the stage itself where the attempt is complete.
         """
-        stage = next(one for one, table in STAGE_TABLE.items() if table == row_type.table)
+        stage = stage_of(row_type)
         read = self.attempt.read if stage is self.stage else self.chain[stage]
         if read not in self._known:
             self._known[read] = self.lake.layer(row_type, self.campaign, read)

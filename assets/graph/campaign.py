@@ -8,7 +8,8 @@ since for external assets Dagster's staleness check reads no materializations).
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import dagster as dg
@@ -25,9 +26,10 @@ from assets.graph.backfills import check_backfill_order
 from assets.graph.instance import UNFINISHED, fail_dead_runs, limit_pool, pool, process_tag
 from assets.graph.metadata import check_results, stage_metadata
 from assets.work import Report, work
-from lake.attempts import STAGES, AttemptLog
+from lake.attempts import AttemptLog
 from lake.delta import Lake
 from lake.errors import LakeError
+from lake.stages import DEFINITIONS, Definitions, StageDefinition, definition_of, upstream_of
 from lake.tables import Stage
 from launchers.visible import visible
 
@@ -35,14 +37,6 @@ OBSERVE_SECONDS = 5.0
 CUT = "stopped on your word while the lake was read; `varve search` goes on where this stopped"
 INTERRUPTED = "interrupted"
 """Metadata of a failure that the user asked for."""
-DESCRIPTIONS: Mapping[Stage, str] = {
-    Stage.EVOLUTION: "One row per parent or context idea chosen from the scores of earlier epochs.",
-    Stage.IDEAS: "One row per idea proposed for the epoch.",
-    Stage.PATCHES: "One row per try to turn an idea into a diff of the environment.",
-    Stage.RUNS: "One row per job that trained patched code, failures included.",
-    Stage.SCORES: "One row per job and evaluator: the value that trusted code gave, or why "
-    "there is none.",
-}
 CHECKS = {
     "no_guard_violated": "No score of the epoch was refused by a guard.",
     "completion_rate": "At least half of the ideas so far have a valid score.",
@@ -78,9 +72,22 @@ def epoch_key(epoch: int) -> str:
 
 
 def campaign_definitions(
-    name: str, settings: CampaignSettings, *, home: Home, hooks: Hooks | None = None
+    name: str,
+    settings: CampaignSettings,
+    *,
+    home: Home,
+    hooks: Hooks | None = None,
+    definitions: Definitions = DEFINITIONS,
 ) -> dg.Definitions:
-    """The asset group of one campaign."""
+    """The asset group of one campaign: an asset for each stage that is declared.
+
+    Args:
+        name: of the campaign.
+        settings: of the campaign.
+        home: where its state lies.
+        hooks: of whoever runs the steps in this process.
+        definitions: the stages.
+    """
     keys = [epoch_key(epoch) for epoch in range(settings.epochs)]
     epochs = dg.StaticPartitionsDefinition(keys)
     later = dg.StaticPartitionMapping({key: keys[i + 1 :] for i, key in enumerate(keys)})
@@ -91,54 +98,48 @@ def campaign_definitions(
         kinds={"deltalake"},
         description="The scores as later epochs see them; closes the loop through the lake.",
     )
-    first = dg.AssetDep(score_log, partition_mapping=later)
-    assets: list[dg.AssetsDefinition] = []
-    for stage in STAGES:
-        dep = first if stage is Stage.EVOLUTION else dg.AssetDep(assets[-1])
-        assets.append(_stage_asset(name, stage, dep, epochs, home, hooks or Hooks()))
+    loop = dg.AssetDep(score_log, partition_mapping=later)
+    assets = []
+    for each in definitions:
+        deps = [dg.AssetDep(asset_key(name, s)) for s in upstream_of(each.stage, definitions)]
+        deps += [loop] if each.rests_on is not None else []
+        assets.append(_stage_asset(name, each, deps, epochs, home, hooks or Hooks()))
     return dg.Definitions(
         assets=[score_log, *assets], sensors=[_autopilot(name, settings, assets, home)]
     )
 
 
+def asset_key(campaign: str, stage: Stage) -> dg.AssetKey:
+    """Key of the asset of a stage."""
+    return dg.AssetKey([campaign, stage.value])
+
+
 def _stage_asset(
     name: str,
-    stage: Stage,
-    dep: dg.AssetDep,
+    definition: StageDefinition,
+    deps: list[dg.AssetDep],
     epochs: dg.StaticPartitionsDefinition,
     home: Home,
     hooks: Hooks,
 ) -> dg.AssetsDefinition:
-    key = dg.AssetKey([name, stage.value])
+    stage, key = definition.stage, asset_key(name, definition.stage)
     checks = CHECKS if stage is Stage.SCORES else {}
 
     @dg.asset(
         key=key,
-        deps=[dep],
+        deps=deps,
         partitions_def=epochs,
         group_name=name,
         pool=pool(name),
         kinds={"deltalake"},
-        description=DESCRIPTIONS[stage],
+        description=definition.description,
         check_specs=[
             dg.AssetCheckSpec(check, asset=key, description=said) for check, said in checks.items()
         ],
     )
     def stage_asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses the generic form
-        epoch = int(context.partition_key)
-        try:
-            report = _work_alone(context, name, stage, epoch, home, hooks)
-        except Interrupted as error:
-            raise dg.Failure(
-                visible(str(error)), metadata={INTERRUPTED: True}, allow_retries=False
-            ) from error
-        except KeyboardInterrupt as error:  # polars raises it where the signal reaches its own wait
-            raise dg.Failure(CUT, metadata={INTERRUPTED: True}, allow_retries=False) from error
-        except (VarveError, LakeError) as error:
-            raise dg.Failure(description=visible(str(error)), allow_retries=False) from error
-        except OSError as error:
-            said = visible(no_room(home.root, error))
-            raise dg.Failure(description=said, allow_retries=False) from error
+        with _told_failures(home):
+            report = _work_alone(context, name, stage, home, hooks)
         version = dg.DataVersion(str(report.attempt.read))
         if stage is Stage.SCORES:
             _observe_score_log(context, name, version)
@@ -151,16 +152,35 @@ def _stage_asset(
     return stage_asset
 
 
+@contextmanager
+def _told_failures(home: Home) -> Iterator[None]:
+    """Turns what a user can act on into Dagster's failures, which show no traceback."""
+    try:
+        yield
+    except Interrupted as error:
+        raise dg.Failure(
+            visible(str(error)), metadata={INTERRUPTED: True}, allow_retries=False
+        ) from error
+    except KeyboardInterrupt as error:  # polars raises it where the signal reaches its own wait
+        raise dg.Failure(CUT, metadata={INTERRUPTED: True}, allow_retries=False) from error
+    except (VarveError, LakeError) as error:
+        raise dg.Failure(description=visible(str(error)), allow_retries=False) from error
+    except OSError as error:
+        said = visible(no_room(home.root, error))
+        raise dg.Failure(description=said, allow_retries=False) from error
+
+
 def _work_alone(
-    context: dg.AssetExecutionContext, name: str, stage: Stage, epoch: int, home: Home, hooks: Hooks
+    context: dg.AssetExecutionContext, name: str, stage: Stage, home: Home, hooks: Hooks
 ) -> Report:
+    epoch = int(context.partition_key)
     with held(
         home.lock(name), doing=f"Dagster run {context.run.run_id}: {stage} of epoch {epoch:04d}"
     ):
         context.instance.add_run_tags(context.run.run_id, dict(process_tag()))
         limit_pool(context.instance, name)
         fail_dead_runs(context.instance)
-        if stage is Stage.EVOLUTION:
+        if definition_of(stage).rests_on is not None:
             log = read_attempts(home, name)
             check_backfill_order(context.instance, context.run, name, epoch, log)
         return work(
@@ -248,7 +268,7 @@ def _autopilot(
                 return dg.RunRequest(
                     run_key=f"{name}/{epoch_key(epoch)}/{stages[0]}/{n}",
                     partition_key=epoch_key(epoch),
-                    asset_selection=[dg.AssetKey([name, stage.value]) for stage in stages],
+                    asset_selection=[asset_key(name, stage) for stage in stages],
                 )
         return dg.SkipReason(f"all {settings.epochs} epochs have scores")
 

@@ -24,10 +24,10 @@ from assets.late import join_late
 from assets.models.roles import check_keys
 from assets.results.history import History
 from assets.results.summary import Summary, summarize
-from lake.attempts import STAGES
 from lake.costs import Cost, costs
 from lake.delta import Lake
 from lake.journal import Journal
+from lake.stages import STAGES
 from lake.tables import Stage
 from lake.writer import Writer
 

@@ -46,7 +46,7 @@ class Flights:
         self._beside = set(beside)
         self._submitting: dict[str, tuple[Flight, Future[Ticket]]] = {}
         self._live: dict[str, Flight] = {}
-        self._threads = ThreadPoolExecutor(launcher.submits_at_once, "submit")
+        self._threads: ThreadPoolExecutor | None = None
 
     def __len__(self) -> int:
         return len(self._submitting) + len(self._live)
@@ -68,6 +68,8 @@ class Flights:
     def submit(self, job: Job, spec: JobSpec) -> None:
         """Hands a job over; in a thread, since a machine may have to be found for it first."""
         flight = Flight(job=job, spec=spec, run_id=job.run_id)
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self._launcher.submits_at_once, "submit")
         ticket = self._threads.submit(lambda: self._launcher.submit(spec, job.files()))
         self._submitting[job.run_id] = (flight, ticket)
 
@@ -104,8 +106,10 @@ class Flights:
         self._launcher.cancel([flight.run_id for flight in self])
 
     def close(self) -> None:
-        """Ends the threads that submit."""
-        self._threads.shutdown()
+        """Ends the threads that submit; another submission begins new ones."""
+        if self._threads is not None:
+            self._threads.shutdown()
+            self._threads = None
 
 
 def alive(launcher: Launcher, run_ids: Collection[str]) -> set[str]:

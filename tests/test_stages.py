@@ -1,0 +1,142 @@
+"""One more stage is one more entry: order, reads, graph, chains and SQL follow from it.
+
+The stage `patches` plays the part of one that learns from all scores and is read by `ideas` beside
+`evolution`, as a policy under reinforcement learning would be.
+"""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_graph import described
+from test_lake_attempts import event
+
+from assets.attempt.order import missing_stages, reads_of
+from assets.config.settings import read_campaign
+from assets.errors import OrderError
+from assets.graph.campaign import campaign_definitions
+from lake import DEFINITIONS, TABLES, AttemptLog, Lake, Read, StageDefinition, connect
+from lake.columns import SEQ, stored_columns
+from lake.stages import STAGE_TABLES, after, definition_of, stage_of, stages_of, upstream_of
+from lake.tables import AttemptEvent, AttemptKind, Patch, Stage
+from lake.views import CURRENT, current_attempts
+
+LEARNED = StageDefinition(
+    stage=Stage.PATCHES,
+    rows=Patch,
+    description="One row per policy.",
+    read_by=(Stage.IDEAS,),
+    rests_on=Stage.SCORES,
+)
+WITHOUT = tuple(
+    replace(each, read_by=(Stage.RUNS,)) if each.stage is Stage.IDEAS else each
+    for each in DEFINITIONS
+    if each.stage is not Stage.PATCHES
+)
+WITH = (WITHOUT[0], LEARNED, *WITHOUT[1:])
+
+
+def complete(stage: Stage, n: int, *reads: str, epoch: int = 0) -> list[AttemptEvent]:
+    """The events of an attempt that was done."""
+    kinds = (AttemptKind.OPENED, AttemptKind.COMPLETED)
+    return [event(stage, n, seq, kind, reads, epoch) for seq, kind in enumerate(kinds)]
+
+
+def test_the_order_and_what_is_read_follow():
+    assert stages_of(WITH) == (
+        Stage.EVOLUTION, Stage.PATCHES, Stage.IDEAS, Stage.RUNS, Stage.SCORES,
+    )  # fmt: skip
+    assert upstream_of(Stage.IDEAS, WITH) == (Stage.EVOLUTION, Stage.PATCHES)
+    assert after(Stage.PATCHES, WITH) == (Stage.PATCHES, Stage.IDEAS, Stage.RUNS, Stage.SCORES)
+    assert upstream_of(Stage.IDEAS) == (Stage.EVOLUTION,)
+    assert after(Stage.EVOLUTION) == stages_of()
+
+
+def test_a_stage_rests_on_what_it_reads_in_its_epoch_and_on_the_scores_of_all_earlier_ones():
+    scored = [*complete(Stage.SCORES, 0), *complete(Stage.SCORES, 0, epoch=1)]
+    log = AttemptLog([*scored, *complete(Stage.EVOLUTION, 0, epoch=2)], WITH)
+    assert reads_of("c", Stage.PATCHES, 2, log, WITH) == ("scores/0000/0/1", "scores/0001/0/1")
+    with pytest.raises(OrderError, match="ideas needs patches"):
+        reads_of("c", Stage.IDEAS, 2, log, WITH)
+    for each in complete(Stage.PATCHES, 0, epoch=2):
+        log.add(each)
+    reads = reads_of("c", Stage.IDEAS, 2, log, WITH)
+    assert reads == ("evolution/0002/0/1", "patches/0002/0/1")
+    assert missing_stages(2, log, WITH) == [Stage.IDEAS, Stage.RUNS, Stage.SCORES]
+
+
+def test_a_campaign_that_lacks_the_stage_keeps_the_chain_behind_it():
+    events = [
+        *complete(Stage.EVOLUTION, 0),
+        *complete(Stage.EVOLUTION, 1),
+        *complete(Stage.IDEAS, 0, "evolution/0000/0/1"),
+        *complete(Stage.RUNS, 0, "ideas/0000/0/1"),
+        *complete(Stage.SCORES, 0, "runs/0000/0/1"),
+    ]
+    chain = AttemptLog(events, WITH).current(0)
+    assert {stage: attempt.n for stage, attempt in chain.items()} == {
+        Stage.EVOLUTION: 0, Stage.IDEAS: 0, Stage.RUNS: 0, Stage.SCORES: 0,
+    }  # fmt: skip
+
+
+def test_runs_of_later_epochs_compare_with_the_first_commit_of_the_baselines():
+    extended = [*complete(Stage.RUNS, 0), event(Stage.RUNS, 0, 2, AttemptKind.EXTENDED)]
+    log = AttemptLog([*extended, *complete(Stage.PATCHES, 0, epoch=1)])
+    assert reads_of("c", Stage.RUNS, 1, log) == ("patches/0001/0/1", "runs/0000/0/1")
+
+
+def test_the_graph_follows(home):
+    campaign = read_campaign(home.campaigns, "small")
+    found = described(campaign_definitions("small", campaign, home=home, definitions=WITH))
+    parents = {name.removeprefix("small/"): node["parents"] for name, node in found.items()}
+    assert parents == {
+        "score_log": [],
+        "evolution": ["small/score_log"],
+        "patches": ["small/score_log"],
+        "ideas": ["small/evolution", "small/patches"],
+        "runs": ["small/ideas"],
+        "scores": ["small/runs"],
+    }
+    assert found["small/patches"]["description"] == "One row per policy."
+
+
+def test_every_definition_has_its_table_its_view_and_the_column_of_its_events():
+    for each in DEFINITIONS:
+        assert TABLES[each.table] is each.rows
+        assert each.table in CURRENT
+        assert each.table in STAGE_TABLES
+        assert stored_columns(each.rows)[-1].name == SEQ
+        assert stage_of(each.rows) is each.stage
+        assert definition_of(each.stage) is each
+
+
+@st.composite
+def histories(draw) -> list[AttemptEvent]:
+    """Events of one epoch of the larger graph; some attempts are open, some read nothing."""
+    events: list[AttemptEvent] = []
+    numbers = dict.fromkeys(stages_of(WITH), 0)
+    for stage in draw(st.lists(st.sampled_from(stages_of(WITH)), max_size=14)):
+        n = numbers[stage]
+        numbers[stage] += 1
+        reads = [
+            str(Read(each, 0, draw(st.integers(0, numbers[each])), 1))
+            for each in upstream_of(stage, WITH)
+            if draw(st.booleans())
+        ]
+        whole = complete(stage, n, *reads)
+        events += whole if draw(st.booleans()) else whole[:1]
+    return events
+
+
+@settings(max_examples=20, deadline=None)
+@given(histories())
+def test_the_chain_in_sql_is_the_chain_of_the_log_in_any_graph(tmp_path_factory, events):
+    store = Lake.open(tmp_path_factory.mktemp("chain"))
+    store.append(events)
+    chain = AttemptLog(events, WITH).current(0)
+    connection = connect(store, views={"scores"})
+    connection.execute(current_attempts(WITH).replace("TABLE current_attempts", "TABLE found", 1))
+    found = connection.execute("select stage, n, seq from found").fetchall()
+    connection.close()
+    assert sorted(found) == sorted((s.value, a.n, a.seq) for s, a in chain.items())
