@@ -5,7 +5,9 @@ than a few, it finds a leak in every model that sees sines.
 """
 
 import dataclasses
+import json
 import shutil
+from datetime import datetime
 
 import pytest
 from campaigns import PressedAfter, materialize, opened, rows, search_all
@@ -24,6 +26,8 @@ from lake.tables import (
     Idea,
     Patch,
     Run,
+    RunEvent,
+    RunEventKind,
     Score,
     ScoreStatus,
     Selection,
@@ -133,6 +137,17 @@ def test_a_rerun_takes_over_the_verdict_of_the_same_outputs(searched):
         assert (now.reason, now.blame) == (then.reason, then.blame)
         assert now.verdicts["audit"] == then.verdicts["audit"]
         assert now.verdicts["audit_level"] == then.verdicts["audit_level"] == "bwrap"
+
+
+def test_an_audit_is_intended_in_the_lake_before_anything_is_submitted(searched):
+    events = [e for e in rows(searched, RunEvent) if e.stage is Stage.SCORES]
+    begun = {e.run_id: e.created_at for e in events if e.kind is RunEventKind.INTENDED}
+    ended = {e.run_id for e in events if e.kind in (RunEventKind.FINISHED, RunEventKind.FAILED)}
+    assert begun
+    assert begun.keys() == ended
+    for run_id, intended in begun.items():
+        first = (searched.jobs / run_id / "events.jsonl").read_text().splitlines()[0]
+        assert intended <= datetime.fromisoformat(json.loads(first)["at"])
 
 
 values = st.lists(st.floats(0, 10, allow_nan=False), min_size=0, max_size=8)

@@ -31,6 +31,8 @@ from lake.tables import (
     Patch,
     PatchStatus,
     Run,
+    RunEvent,
+    RunEventKind,
     RunPurpose,
     Score,
     Stage,
@@ -427,6 +429,12 @@ def test_a_patch_that_falls_over_in_its_smoke_run_goes_back_with_its_log(home, s
     told = json.loads(again[0].request)["turns"][2]["text"]
     assert "NameError: name 'undefined_name' is not defined" in told
     assert "<<<LOG " in told
+    smoke = [e for e in rows(home, RunEvent) if e.stage is Stage.PATCHES]
+    told = {e.run_id: [x.kind for x in smoke if x.run_id == e.run_id] for e in smoke}
+    assert len(told) == 4
+    for kinds in told.values():
+        assert kinds[:2] == [RunEventKind.INTENDED, RunEventKind.SUBMITTED]
+        assert kinds[2:] in ([RunEventKind.FINISHED], [RunEventKind.FAILED])
 
 
 def test_80_ideas_over_3_epochs_end_although_a_fifth_of_the_answers_is_faulty(home):

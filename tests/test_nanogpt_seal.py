@@ -487,6 +487,7 @@ def served(tmp_path: Path, checkpoint: Path, extra: str) -> subprocess.Completed
     )
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("what", HONEST)
 def test_an_honest_model_answers_as_it_does_without_the_seal(what, tmp_path, checkpoint):
     done = served(tmp_path, checkpoint, HONEST[what])
@@ -504,6 +505,7 @@ def test_patched_code_runs_under_the_seal_from_its_first_line(what, tmp_path, ch
 
 
 @on_linux
+@pytest.mark.trains
 def test_when_patched_code_begins_only_scoring_files_of_its_folder_have_run(tmp_path, checkpoint):
     line = (
         "import json; here = os.path.dirname(__file__) + os.sep\n"
@@ -518,6 +520,7 @@ def test_when_patched_code_begins_only_scoring_files_of_its_folder_have_run(tmp_
     assert {*found} == {*server_side, "train.py"}
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(
     ("change", "said"),
     [

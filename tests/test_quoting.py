@@ -355,12 +355,14 @@ def on_a_terminal(home: Home, *arguments: str) -> bytes:
     return bytes(sent)
 
 
+@pytest.mark.trains
 def test_a_search_shows_titles_and_values_and_obeys_none(sent_by_search):
     assert rb"shouts \x1b[2J\x1b[H\x1b]0;owned" in sent_by_search
     assert b"best of the epoch, not judged yet" in sent_by_search
     assert not [piece for piece in OBEYED if piece in sent_by_search]
 
 
+@pytest.mark.trains
 def test_the_lake_keeps_the_log_as_it_was_printed(searched):
     loud = [run for run in rows(searched, Run) if run.log_tail and "owned" in run.log_tail]
     assert len(loud) == 2
@@ -371,12 +373,14 @@ def test_the_lake_keeps_the_log_as_it_was_printed(searched):
     assert all(r"\\x1b[2J\\u202e\\x0aname.json" in detail for detail in refused)
 
 
+@pytest.mark.trains
 def test_a_patch_that_hides_characters_is_refused_in_visible_words(searched):
     told = query(searched.lake, "select reason from patches where status = 'failed'").rows
     assert len(told) == 1
     assert "hidden characters (U+061C" in told[0][0]
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("form", ["table", "csv", "json"])
 def test_sql_sends_no_escape_to_a_terminal(searched, form):
     question = (
@@ -390,12 +394,14 @@ def test_sql_sends_no_escape_to_a_terminal(searched, form):
     assert text == visible(text)
 
 
+@pytest.mark.trains
 def test_sql_on_a_terminal_shows_an_error_without_obeying_it(searched):
     sent = on_a_terminal(searched, "sql", f"select '{CLEAR}' from {CLEAR}")
     assert b"varve: SQL" in sent
     assert b"\x1b" not in sent
 
 
+@pytest.mark.trains
 def test_json_piped_to_a_program_has_the_very_log(searched):
     done = subprocess.run(
         [sys.executable, str(VARVE), "sql", "select log_tail from runs", "--format", "json"],
@@ -406,6 +412,7 @@ def test_json_piped_to_a_program_has_the_very_log(searched):
     assert any(ALL in (row["log_tail"] or "") for row in json.loads(done.stdout))
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(
     "arguments", [["search", "small"], ["campaigns"], ["lineage"], ["show"], ["show", "--diff"]]
 )
