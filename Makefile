@@ -43,7 +43,7 @@ lint: $(READY)
 	@$(BIN)/lint-imports --no-cache
 
 check: $(READY) lint
-	@$(BIN)/pytest -n 2 --dist loadfile --timeout 60 -m 'not trains and not daemon'
+	@$(BIN)/pytest -n 2 --dist loadfile -m 'not trains and not daemon'
 
 test: $(READY) lint
 	@$(BIN)/pytest -n 2 --dist loadfile
@@ -51,6 +51,7 @@ test: $(READY) lint
 bench: $(READY)
 	@$(BIN)/python tests/bench_search.py
 	@$(BIN)/python tests/bench_lake.py
+	@$(BIN)/python tests/bench_launchers.py
 	@$(BIN)/python tests/bench_sandbox.py
 	@$(BIN)/python tests/bench_ladder.py
 	@$(BIN)/python -m tests.bench_models
