@@ -20,6 +20,7 @@ from assets.results.summary import Summary, summarize
 from lake.attempts import Attempt
 from lake.stages import definition_of
 from lake.tables import Run, Stage
+from lake.writer import Origin
 from launchers import JobPhase
 
 
@@ -106,9 +107,7 @@ def _begin(session: Session, stage: Stage, epoch: int, dagster_run_id: str | Non
         epoch,
         stage,
         reads=reads_of(writer.campaign, stage, epoch, writer.log),
-        config=config,
-        code_version=code_version(),
-        dagster_run_id=dagster_run_id,
+        origin=Origin(config=config, code_version=code_version(), dagster_run_id=dagster_run_id),
         again=True,
     )
     return opening.attempt

@@ -4,10 +4,13 @@ A recursive query scans a million ideas once per generation; here two columns ar
 walk goes through an index of 64-bit hashes. A hash only finds candidates: the id itself decides.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lake.delta import Lake
 from lake.tables import Idea
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Ancestor(NamedTuple):
@@ -33,30 +36,39 @@ def ancestors(lake: Lake, idea_id: str, *, campaign: str | None = None) -> list[
     files = lake.files(Idea, campaign=campaign)
     if not files:
         return []
-    import numpy as np
-    import polars as pl
-
-    frame = lake.scan(Idea, files).select("idea_id", "parents").collect()
-    buckets = (frame["idea_id"].hash(0).to_numpy() >> np.uint64(48)).astype(np.uint16)
-    order = np.argsort(buckets, kind="stable")
-    starts = np.searchsorted(buckets[order], np.arange(2**16 + 1))
-    ids, parents = frame["idea_id"], frame["parents"]
-
-    def find(wanted: str) -> int | None:
-        bucket = int(pl.Series([wanted]).hash(0)[0]) >> 48
-        for row in order[starts[bucket] : starts[bucket + 1]]:
-            if ids[int(row)] == wanted:
-                return int(row)
-        return None
-
+    index = _Index(lake.scan(Idea, files).select("idea_id", "parents").collect())
     found: dict[str, int] = {}
     generation, depth = [idea_id], 0
     while generation:
         following: list[str] = []
         for each in generation:
-            row = find(each) if each not in found else None
-            if row is not None:
+            parents = index.parents(each) if each not in found else None
+            if parents is not None:
                 found[each] = depth
-                following += parents[row].to_list()
+                following += parents
         generation, depth = list(dict.fromkeys(following)), depth + 1
     return [Ancestor(key, generations) for key, generations in found.items()]
+
+
+class _Index:
+    """Finds an idea's parents by its id, in buckets of equal hashes."""
+
+    def __init__(self, frame: "pl.DataFrame") -> None:
+        """Sorts the rows of (idea_id, parents) by a part of their hashes."""
+        import numpy as np
+
+        self._ids, self._parents = frame["idea_id"], frame["parents"]
+        hashes = self._ids.hash(0).to_numpy()
+        buckets = (hashes >> np.uint64(48)).astype(np.uint16)
+        self._order = np.argsort(buckets, kind="stable")
+        self._starts = np.searchsorted(buckets[self._order], np.arange(2**16 + 1))
+
+    def parents(self, idea_id: str) -> list[str] | None:
+        """The parents of an idea; None where there is no such idea."""
+        import polars as pl
+
+        bucket = int(pl.Series([idea_id]).hash(0)[0]) >> 48
+        for row in self._order[self._starts[bucket] : self._starts[bucket + 1]]:
+            if self._ids[int(row)] == idea_id:
+                return list(self._parents[int(row)])
+        return None

@@ -1,7 +1,7 @@
 """The tables of the lake: one row type each, and the closed vocabularies that their columns use.
 
 Every table is append-only and partitioned by `campaign` and `epoch`. A row type is the one place
-that says what a column means; the Delta and polars schemas are derived from it (`lake.schema`).
+that says what a column means; the Delta and polars schemas are derived from it (`lake.columns`).
 `n` is the attempt that the row belongs to. Missing is None with a reason beside it; NaN and
 infinities are refused when a row is turned into a frame.
 """

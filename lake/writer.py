@@ -11,6 +11,7 @@ stages do.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from lake.attempts import Attempt, AttemptLog, AttemptState, Opening, OpeningKind
@@ -24,6 +25,20 @@ from lake.tables import AttemptEvent, AttemptKind, Row, Stage
 R = TypeVar("R", bound=Row)
 
 HEALED = "the rows were committed and the process ended before it said so"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What opened an attempt: recorded for people and for comparisons, part of no id."""
+
+    config: str | None = None
+    """JSON of the settings."""
+    code_version: str | None = None
+    """Of Varve."""
+    dagster_run_id: str | None = None
+
+
+UNKNOWN = Origin()
 
 
 class Writer:
@@ -44,9 +59,7 @@ class Writer:
         stage: Stage,
         *,
         reads: Collection[str] = (),
-        config: str | None = None,
-        code_version: str | None = None,
-        dagster_run_id: str | None = None,
+        origin: Origin = UNKNOWN,
         again: bool = False,
     ) -> Opening:
         """Opens or resumes the work on a stage of an epoch; durable before this returns.
@@ -58,9 +71,7 @@ class Writer:
             epoch: From 0.
             stage: Which stage.
             reads: Attempts that the work rests on, as `str(attempt.read)`.
-            config: JSON of the settings.
-            code_version: Of Varve.
-            dagster_run_id: For people who look it up; part of no id.
+            origin: What opens it.
             again: True opens attempt n+1 where the newest is complete.
 
         Returns:
@@ -78,9 +89,7 @@ class Writer:
             (epoch, stage, self.log.next_n(epoch, stage), 0),
             AttemptKind.OPENED,
             reads=rests_on,
-            config=config,
-            code_version=code_version,
-            dagster_run_id=dagster_run_id,
+            origin=origin,
         )
         return Opening(attempt=attempt, kind=OpeningKind.NEW, abandoned=abandoned)
 
@@ -221,9 +230,7 @@ class Writer:
         kind: AttemptKind,
         *,
         reads: tuple[str, ...] = (),
-        config: str | None = None,
-        code_version: str | None = None,
-        dagster_run_id: str | None = None,
+        origin: Origin = UNKNOWN,
         counts: dict[str, int] | None = None,
         reason: str | None = None,
     ) -> Attempt:
@@ -237,10 +244,10 @@ class Writer:
             stage=stage,
             seq=seq,
             kind=kind,
-            dagster_run_id=dagster_run_id,
+            dagster_run_id=origin.dagster_run_id,
             reads=reads,
-            code_version=code_version,
-            config=config,
+            code_version=origin.code_version,
+            config=origin.config,
             counts=counts or {},
             reason=reason,
         )

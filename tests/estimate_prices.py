@@ -6,6 +6,7 @@ characters each, and what the models write is assumed as below. No call is made.
 
 import dataclasses
 
+from assets.ideas.schedule import schedule
 from conftest import PROJECT
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +14,6 @@ from rich.table import Table
 from assets.config.environment import find_environment, read_environment
 from assets.config.prices import cost, own_price, price_of
 from assets.config.settings import CampaignSettings, Role, campaign_names, read_campaign
-from assets.ideas.schedule import schedule
 from assets.models.brief import brief_of
 from assets.models.prompts import ideator_prompt, implementer_prompt
 from assets.models.providers.provider import Prompt

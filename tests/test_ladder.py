@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from assets.config.environment import read_environment
 from assets.diffs.git import apply_diff, canonical_diff
-from assets.diffs.strict import MOST_BYTES, check_diff
+from assets.diffs.validator import MOST_BYTES, check_diff
 from assets.ladder import Applied, Form, apply_answer
 from launchers import tree_hash
 

@@ -40,6 +40,7 @@ from lake import (
 )
 from lake.ids import attempt_id, idea_id
 from lake.tables import AttemptEvent, AttemptKind, Completion, Idea, IdeaKind, Row
+from lake.writer import Origin
 
 
 class Crash(BaseException):
@@ -385,7 +386,7 @@ def test_an_attempt_is_completed_once(writer):
 
 
 def test_facts_in_the_journal_are_read_before_they_are_in_delta(writer):
-    attempt = writer.begin(0, Stage.IDEAS, config="{}", dagster_run_id="d").attempt
+    attempt = writer.begin(0, Stage.IDEAS, origin=Origin(config="{}", dagster_run_id="d")).attempt
     writer.record(fact(0, 0, 1), fact(0, 0, 2))
     assert writer.lake.read(Completion) == []
     assert [row.ordinal for row in writer.facts(Completion, attempt)] == [1, 2]

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from assets.config.environment import Environment, read_environment
 from assets.diffs.git import GIT, apply_diff, canonical_diff
 from assets.diffs.paths import check_path, importable_names
-from assets.diffs.strict import MOST_BYTES, MOST_FILES, check_diff
 from assets.diffs.syntax import check_syntax
 from assets.diffs.trees import check_tree, touched_paths
+from assets.diffs.validator import MOST_BYTES, MOST_FILES, check_diff
 from assets.errors import PatchError
 from assets.ladder import apply_answer
 from launchers import tree_hash

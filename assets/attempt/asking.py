@@ -124,9 +124,9 @@ class Asking:
         answered = completion.finish_reason == Finish.STOP and completion.price is not None
         if self.context.view.settings.budget.caps_money and answered and uncounted:
             raise ProviderError(
-                f"{completion.model} counts no tokens, so that budget.max_usd cannot hold. Take the "
-                "caps in dollars out of defs.yaml, or ask a server that reports usage; the answer "
-                "is kept"
+                f"{completion.model} counts no tokens, so that budget.max_usd cannot hold. Take "
+                "the caps in dollars out of defs.yaml, or ask a server that reports usage; the "
+                "answer is kept"
             )
 
     @asynccontextmanager
@@ -185,7 +185,7 @@ class Asking:
         return [each for each in found if not isinstance(each, BaseException)]
 
     async def watched(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of a work, while the user may stop it and what is recorded reaches the lake."""
+        """The result of a work, while the user may stop it and recorded facts reach the lake."""
         task = asyncio.ensure_future(work)
         while not task.done():
             await asyncio.wait([task], timeout=LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""What a stage is given and what it gives back: a view of the attempt, and the means to work on it."""
+"""What a stage is given and what it gives back: a view of its attempt, and means to work on it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

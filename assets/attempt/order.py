@@ -9,8 +9,8 @@ from lake.stages import DEFINITIONS, Definitions, after, definition_of, stages_o
 from lake.tables import Stage
 
 FIRST_COMMIT = 1
-"""Sequence number at which an attempt becomes visible; all baselines are in it, and stay as they are
-when late runs join."""
+"""Sequence number at which an attempt becomes visible; all baselines are in it, whatever joins
+later."""
 
 
 def reads_of(

@@ -68,7 +68,7 @@ class Spending:
             most: what it may cost.
 
         Raises:
-            BudgetReached: a cap is reached or would be, saying which, what was spent, and how to go on.
+            BudgetReached: a cap is reached or would be, saying which, and how to go on.
         """
         words = self.refusal(most)
         if words is not None:
@@ -84,12 +84,8 @@ class Spending:
         for key, spent, cap, unit in self._caps():
             wanted = usd if unit == "USD" else hours
             if cap is not None and wanted and spent + wanted > cap:
-                return (
-                    f"campaign {self.campaign}, epoch {self.epoch:04d}: {spent:.4g} {unit} are spent, "
-                    f"the next job and those that run may cost {wanted:.4g} more, and budget.{key} is "
-                    f"{cap:g}, so no new work starts. What was paid for is kept: raise the cap in "
-                    "defs.yaml and run the same command again to go on"
-                )
+                more = f", the next job and those that run may cost {wanted:.4g} more,"
+                return self._words(key, spent, cap, f"{unit} are spent{more}")
         return None
 
     @property
@@ -97,12 +93,15 @@ class Spending:
         """Which cap is reached, what was spent, and how to go on; None below all of them."""
         for key, spent, cap, unit in self._caps():
             if cap is not None and spent >= cap:
-                return (
-                    f"campaign {self.campaign}, epoch {self.epoch:04d}: {spent:.4g} {unit} are spent "
-                    f"and budget.{key} is {cap:g}, so no new work starts. What was paid for is kept: "
-                    "raise the cap in defs.yaml and run the same command again to go on"
-                )
+                return self._words(key, spent, cap, f"{unit} are spent")
         return None
+
+    def _words(self, key: str, spent: float, cap: float, what: str) -> str:
+        return (
+            f"campaign {self.campaign}, epoch {self.epoch:04d}: {spent:.4g} {what} and "
+            f"budget.{key} is {cap:g}, so no new work starts. What was paid for is kept: raise the "
+            "cap in defs.yaml and run the same command again to go on"
+        )
 
     def _caps(self) -> Iterator[tuple[str, float, float | None, str]]:
         budget, total, epoch = self.budget, self.total, self.of_epoch

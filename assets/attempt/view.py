@@ -1,4 +1,4 @@
-"""One attempt of a stage, open or closed, as it can be looked at: what it rests on and what it sees.
+"""One attempt of a stage, open or closed: what it rests on and what it sees.
 
 A view has no hands: it starts nothing and writes nothing. `attempt.context` adds the means.
 """

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from assets.config.environment import MAX_FILE_BYTES, Environment
 from assets.diffs.paths import check_neighbours, check_path
-from assets.diffs.strict import MOST_FILES
+from assets.diffs.validator import MOST_FILES
 from assets.errors import PatchError
 from launchers.tree import tree_hash
 from launchers.visible import is_hidden

@@ -94,7 +94,7 @@ def _progress_metadata(summary: Summary) -> dict[str, dg.MetadataValue]:
         units = summary.units(best.value)
         if units is not None:
             metadata["best_over_baseline_in_noise_units"] = dg.MetadataValue.float(units)
-    plot = sparkline(summary.best_by_epoch, minimize=summary.minimize)
+    plot = sparkline(summary.best_by_epoch, minimize=summary.better.minimize)
     if plot:
         metadata["best_by_epoch"] = dg.MetadataValue.text(f"{plot} (higher is better)")
     return metadata

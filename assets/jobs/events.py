@@ -54,7 +54,7 @@ class JobEvents:
         *,
         charge: Charge = NO_CHARGE,
     ) -> None:
-        """Write down that something happened, durably; with the charge where a job of its own ended."""
+        """Write down, durably, that something happened; with the charge where an own job ended."""
         view = self._context.view
         repeat = self._count[job.run_id, kind]
         self._count[job.run_id, kind] += 1

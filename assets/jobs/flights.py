@@ -113,7 +113,7 @@ class Flights:
 
 
 def alive(launcher: Launcher, run_ids: Collection[str]) -> set[str]:
-    """Which of these jobs need not be submitted again: they run, or have a result that says something."""
+    """Which of these jobs run, or have a conclusive result: they are not submitted again."""
     states = launcher.states(run_ids) if run_ids else {}
     return {
         run_id

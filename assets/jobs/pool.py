@@ -1,8 +1,9 @@
 """One pool for the jobs of a stage: intent recorded, submitted, polled in one call, settled.
 
 A job is at any time in one of four places: `waiting` for a slot, `following` another job with the
-same run_key, in `flights`, or in `outcomes`. What happens to it is recorded before it counts, so that
-a search killed at any moment goes on where it stood. What an end means is for whoever made the pool.
+same run_key, in `flights`, or in `outcomes`. What happens to it is recorded before it counts, so
+that a search killed at any moment goes on where it stood. What an end means is for whoever made the
+pool.
 """
 
 import time
@@ -61,7 +62,7 @@ class Pool:
         Args:
             context: the attempt.
             rules: how its jobs are treated.
-            on_end: told of each job once, when its outcome is recorded; what it raises ends the round.
+            on_end: told of each job when its outcome is recorded; what it raises ends the round.
             report: called when something has changed, and about every second.
         """
         self.context = context

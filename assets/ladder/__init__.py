@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 from assets.config.environment import Environment
 from assets.diffs.git import canonical_diff
-from assets.diffs.strict import MOST_BYTES, check_diff, check_size
 from assets.diffs.syntax import check_syntax
 from assets.diffs.trees import check_tree, touched_paths
+from assets.diffs.validator import MOST_BYTES, check_diff, check_size
 from assets.errors import PatchError
 from assets.ladder.climb import Form, form_of, patched_by
 from launchers.tree import tree_hash

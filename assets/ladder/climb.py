@@ -13,7 +13,7 @@ from enum import StrEnum
 from assets.config.environment import Environment
 from assets.diffs.git import apply_diff
 from assets.diffs.paths import check_path
-from assets.diffs.strict import check_diff
+from assets.diffs.validator import check_diff
 from assets.errors import PatchError
 from assets.ladder.blocks import OPEN, Block, read_blocks
 from assets.ladder.change import changed_by_block, changed_by_hunks, made_by_hunks

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from assets.diffs.strict import refused_header
+from assets.diffs.validator import refused_header
 from assets.errors import PatchError
 
 SIDE = re.compile(r"(?:---|\+\+\+) +(?P<path>[^\t]*?)(?P<behind>\t.*| +\d{4}-\d\d-\d\d\b.*)?[ \t]*")

@@ -2,7 +2,8 @@
 
 Where a hunk ends is told by its content and not by its counts, headers may be short or missing, and
 paths may have any of the usual prefixes. What is not text of an editable file is refused as in
-`assets.diffs.strict`: no rename, copy, mode, link, deletion or binary patch becomes something else.
+`assets.diffs.validator`: no rename, copy, mode, link, deletion or binary patch becomes something
+else.
 """
 
 import re
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from assets.diffs.strict import NO_NEWLINE
+from assets.diffs.validator import NO_NEWLINE
 from assets.errors import PatchError
 from assets.ladder.headers import NOWHERE, extended, git_path, one_path, side_path
 from assets.ladder.hunk import Hunk, Line, Lines, Mark, Reading, after, before

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assets.config.environment import Environment
+from assets.results.better import Better
 from assets.results.history import Scored
 from assets.results.noise import Noise, pooled_noise
 
@@ -24,7 +25,8 @@ class Summary:
     """Ideas with a valid score."""
     baseline_runs: int
     """Baseline runs with a valid score."""
-    minimize: bool
+    better: Better
+    """What counts as better."""
     deep: int
     """Cuts of the leak audit that a winner's score must rest on."""
     confirmations: int
@@ -44,52 +46,53 @@ class Summary:
 
     def units(self, value: float) -> float | None:
         """Improvement over the baseline in noise units."""
-        return self.noise.units(value, minimize=self.minimize) if self.noise else None
+        return self.noise.units(value, minimize=self.better.minimize) if self.noise else None
 
 
 def summarize(
     history: Sequence[Scored], environment: Environment, profile: str, *, confirmations: int = 0
 ) -> Summary:
     """Figures over `history`, which holds every current idea of the epochs so far."""
-    minimize = environment.manifest.direction == "minimize"
+    manifest = environment.manifest
+    better = Better(minimize=manifest.direction == "minimize")
     baselines = [s for s in history if s.is_baseline]
     ideas = [s for s in history if not s.is_baseline]
-    valued = [(s.value, s) for s in ideas if s.value is not None]
-    valued.sort(
-        key=lambda pair: (
-            len(pair[1].confirmed) < confirmations,
-            pair[0] if minimize else -pair[0],
-            pair[1].idea.idea_id,
-        )
-    )
-    ranked = tuple(s for _, s in valued)
+    ranked = _ranked(ideas, better, confirmations)
     own = [s.value for s in baselines if s.value is not None]
-    pick = min if minimize else max
-    epochs = sorted({s.idea.epoch for s in history})
-    best_by_epoch = tuple(
-        pick(
-            (
-                value
-                for value, s in valued
-                if s.idea.epoch == epoch and len(s.confirmed) >= confirmations
-            ),
-            default=None,
-        )
-        for epoch in epochs
-    )
-    deep = environment.manifest.audit.deep
+    deep = manifest.audit.deep
     audited = [s for s in ranked if s.may_win(deep, confirmations)]
-    winners = (*ranked[:1], *audited[:1])
-    kept = [s.run.reused_from or s.run.run_id for s in (*baselines, *winners) if s.run]
+    kept = (*baselines, *ranked[:1], *audited[:1])
     return Summary(
-        noise=pooled_noise(environment.manifest.profiles[profile].baseline, own),
+        noise=pooled_noise(manifest.profiles[profile].baseline, own),
         ranked=ranked,
-        best_by_epoch=best_by_epoch,
+        best_by_epoch=_best_by_epoch(history, ranked, better, confirmations),
         ideas=len({s.idea.idea_id for s in ideas}),
-        valid=len({s.idea.idea_id for s in ideas if s.value is not None}),
+        valid=len({s.idea.idea_id for s in ranked}),
         baseline_runs=len(own),
-        minimize=minimize,
+        better=better,
         deep=deep,
         confirmations=confirmations,
-        kept_runs=frozenset(kept),
+        kept_runs=frozenset(s.run.reused_from or s.run.run_id for s in kept if s.run),
     )
+
+
+def _ranked(ideas: Sequence[Scored], better: Better, confirmations: int) -> tuple[Scored, ...]:
+    """Ideas with a value; those that are confirmed as asked first, then the best first."""
+    placed = [
+        (len(s.confirmed) < confirmations, better.rank(s.value), s.idea.idea_id, s)
+        for s in ideas
+        if s.value is not None
+    ]
+    return tuple(s for *_, s in sorted(placed, key=lambda one: one[:3]))
+
+
+def _best_by_epoch(
+    history: Sequence[Scored], ranked: Sequence[Scored], better: Better, confirmations: int
+) -> tuple[float | None, ...]:
+    """The best value of each epoch alone, of confirmed ideas where that is asked."""
+    epochs = sorted({s.idea.epoch for s in history})
+    values: dict[int, list[float]] = {epoch: [] for epoch in epochs}
+    for s in ranked:
+        if s.value is not None and len(s.confirmed) >= confirmations:
+            values[s.idea.epoch].append(s.value)
+    return tuple(better.best(each) for each in values.values())

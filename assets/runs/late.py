@@ -1,4 +1,4 @@
-"""Runs that outlived the quorum of their epoch: found again by what was recorded when they began."""
+"""Runs that outlived the quorum of their epoch, found again by what was recorded of their begin."""
 
 from assets.attempt.context import Context
 from assets.runs.confirm import confirmation_of

@@ -45,8 +45,8 @@ def run_key(
 
     Args:
         files: the patched tree.
-        setup: which files score and do not count; the training data; the profile without its declared
-            baseline; torch and the device class of the site where it runs.
+        setup: which files score and do not count; the training data; the profile without its
+            declared baseline; torch and the device class of the site where it runs.
         seed: of the run.
         scope: the campaign where compute is CPU time, which compares within one campaign only.
         measurement: attempt number where a rerun must measure again, else 0.

@@ -155,10 +155,10 @@ class Training:
             result = self.pool.outcomes[silent[0].run_id].result
             raise MachineError(
                 f"{len(silent)} of {len(self.planned)} jobs failed for reasons of the machine, "
-                f"baselines among them: {result.reason if result else None}. Expected jobs that say "
-                "something of their idea: mend what "
-                f"{self.context.launcher.fetch(silent[0].run_id)} tells of and run the same command "
-                "again; the other jobs' results are kept"
+                f"baselines among them: {result.reason if result else None}. Expected jobs that "
+                "say something of their idea: mend what "
+                f"{self.context.launcher.fetch(silent[0].run_id)} tells of and run the same "
+                "command again; the other jobs' results are kept"
             )
 
 

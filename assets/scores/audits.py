@@ -119,7 +119,8 @@ class Audits:
         if result.is_inconclusive:
             raise MachineError(
                 f"the audit of run {one.run.run_id} failed for reasons of the machine, more than "
-                f"once: {result.reason}. The outputs are kept: mend it and run the same command again"
+                f"once: {result.reason}. The outputs are kept: mend it and run the same command "
+                "again"
             )
         deep = self.context.view.environment.manifest.audit.deep
         self.done[one.run.run_id] = judged(one.score, result, deep=deep)

@@ -38,7 +38,7 @@ def candidates_of(view: AttemptView, rows: Sequence[Score]) -> dict[str, Candida
 def worth_of(
     view: AttemptView, rows: Sequence[Score], candidates: Mapping[str, Candidate]
 ) -> dict[str, float]:
-    """What each candidate is ranked by, by run id; one that is not confirmed as asked has nothing."""
+    """What each candidate is ranked by, by run id; one that lacks confirmations has nothing."""
     needed = view.settings.confirm.needed
     if not needed:
         return {run_id: one.score.value or 0.0 for run_id, one in candidates.items()}

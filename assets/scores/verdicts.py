@@ -1,4 +1,4 @@
-"""What the deep audit makes of a score: pure, from a score and the result of its audit to a score."""
+"""What the deep audit makes of a score: pure, from a score and a result to a score."""
 
 import math
 from dataclasses import replace

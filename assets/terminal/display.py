@@ -101,8 +101,8 @@ class Display:
         said = f"{now.running} in flight, {now.failed} failed, {now.adopted} taken over"
         if not now.values or self._summary is None:
             return said
-        pick = min if self._summary.minimize else max
-        title, value = pick(now.values, key=lambda pair: pair[1])
+        rank = self._summary.better.rank
+        title, value = min(now.values, key=lambda pair: rank(pair[1]))
         return f"{said} · best of the epoch, not judged yet: {value:.4f} ({one_line(title)})"
 
 

@@ -7,7 +7,7 @@ the mark `| `, so that no text can pass for a line of the story.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from assets.diffs.strict import read_diff
+from assets.diffs.validator import read_diff
 from assets.errors import PatchError
 from assets.quoting import one_line, quotation
 from assets.results.noise import Noise

@@ -3,7 +3,7 @@
     python prepare.py --profile cpu --out data
     python prepare.py --profile h100x8 --source /folder/with/fineweb10B --out data
 
-Profile `cpu` downloads nothing. Its corpus is the .py sources inside the installed torch wheel, read
+Profile `cpu` downloads nothing. Its corpus is the .py sources in the installed torch wheel, read
 as bytes and found without importing torch: their content is fixed by the pin, so one committed hash
 covers every machine. The hidden shards come from packages that neither training nor `torch.compile`
 imports on a CPU, which is why a sandbox can mask them. Generated and vendored files are left out:
@@ -134,21 +134,21 @@ def fineweb_tokens(path: Path) -> bytes:
         refuse(
             where=f"prepare.py, profile h100x8: {path}",
             found=f"magic, version and count {head}, {size} bytes of tokens",
-            expected=f"[{FINEWEB_MAGIC}, {FINEWEB_VERSION}, {size // 2}]: a whole GPT-2 token shard",
+            expected=f"[{FINEWEB_MAGIC}, {FINEWEB_VERSION}, {size // 2}]: a GPT-2 token shard",
             do="fetch this shard again",
         )
     return content[FINEWEB_HEADER_BYTES:]
 
 
 def prepare_h100x8(out: Path, source: str | None) -> None:
-    """Copies FineWeb shards; the hidden tokens and the second ones come from the validation shard."""
+    """Copies FineWeb shards; hidden and second tokens come from the validation shard."""
     folder = Path(source or "")
     train = sorted(folder.glob("fineweb_train_*.bin")) if source else []
     validation = sorted(folder.glob("fineweb_val_*.bin")) if source else []
     if not train or not validation:
         refuse(
             where="prepare.py, profile h100x8: the corpus is FineWeb as GPT-2 tokens",
-            found=f"--source {source}, {len(train)} training and {len(validation)} validation shards",
+            found=f"--source {source}, {len(train)} training, {len(validation)} validation shards",
             expected="--source FOLDER with fineweb_train_*.bin and fineweb_val_*.bin",
             do="download the shards of FineWeb 10B in that form and name their folder",
         )
