@@ -139,7 +139,7 @@ def _release(context: Context, summary: Summary, known: list[Scored]) -> None:
     """Clear the folders of scored jobs; outputs of baselines and of the best are kept.
 
     Looked at are the jobs of this epoch and the one before it, which may have ended after its
-    scores, and those that were kept until now.
+    scores, and those that were kept until now; jobs of other campaigns are theirs to clear.
     """
     view, launcher = context.view, context.launcher
     earlier = [scored for scored in known if scored.idea.epoch < view.epoch]
@@ -152,7 +152,8 @@ def _release(context: Context, summary: Summary, known: list[Scored]) -> None:
     ).kept_runs
     near = {epoch for epoch in (view.epoch - 1, view.epoch) if epoch >= 0}
     runs = view.lake.read(Run, campaign=view.campaign, epoch=near)
-    wanted = kept | {run.run_id for run in runs}
+    own = {scored.run.run_id for scored in earlier if scored.run}
+    wanted = (kept & own) | {run.run_id for run in runs}
     for run_id, state in launcher.states(wanted).items():
         if state.phase is JobPhase.DONE:
             launcher.release(run_id, keep_outputs=run_id in summary.kept_runs)

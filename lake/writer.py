@@ -154,7 +154,8 @@ class Writer:
     ) -> Attempt:
         """Adds rows of late jobs that the complete attempt submitted.
 
-        Rows that are already in are left out, so that it may be called again after a crash.
+        Rows that are already in are left out, so that it may be called again after a crash; what it
+        rests on is recorded even where no row is missing.
 
         Returns:
             The attempt with its next sequence number; as it was, when there is nothing to add.
@@ -163,7 +164,7 @@ class Writer:
         table = definition_of(known.stage).rows
         present = {_key(row) for row in self.read(table, epoch=known.epoch, n=known.n)}
         missing = [row for row in rows if _key(row) not in present]
-        if not missing:
+        if not missing and set(reads or known.reads) == set(known.reads):
             return known
         return self._commit(known, AttemptKind.EXTENDED, missing, counts, reads)
 

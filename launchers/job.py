@@ -116,4 +116,4 @@ class JobState:
 
     def outcome(self, spec: JobSpec) -> JobResult:
         """The result, or what stands for one where the supervisor died before it wrote any."""
-        return self.result or lost_result(spec.run_id, spec.run_key)
+        return self.result or lost_result(spec.run_id, spec.run_key, level=spec.sandbox)

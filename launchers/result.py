@@ -132,7 +132,7 @@ class JobResult:
         return result
 
 
-def lost_result(run_id: str, run_key: str) -> JobResult:
+def lost_result(run_id: str, run_key: str, *, level: str) -> JobResult:
     """What stands for a result where the supervisor died before it wrote any."""
     return JobResult(
         run_id=run_id,
@@ -140,7 +140,7 @@ def lost_result(run_id: str, run_key: str) -> JobResult:
         status="failed",
         blame="infrastructure",
         reason="the supervisor died",
-        sandbox_level="none",
+        sandbox_level=level,
     )
 
 

@@ -4,6 +4,7 @@ A view has no hands: it starts nothing and writes nothing. `attempt.context` add
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypedDict, TypeVar
@@ -19,7 +20,7 @@ from assets.results.better import Better
 from assets.results.history import History
 from assets.results.judging import ComputeRule
 from assets.strategies import Proof, Strategy, strategy_of
-from lake.attempts import Attempt, AttemptLog, Read
+from lake.attempts import Attempt, AttemptLog, AttemptState, Read
 from lake.delta import Lake
 from lake.ids import content_id
 from lake.stages import stage_of
@@ -140,19 +141,22 @@ class AttemptView:
 def view_of(
     setup: Setup, lake: Lake, log: AttemptLog, attempt: Attempt, *, reads: Sequence[str] = ()
 ) -> AttemptView:
-    """An attempt as it was worked on: with the settings that it recorded.
+    """An attempt as it is worked on, or as it was: a closed one with the settings that it recorded.
+
+    What of the settings decides an open attempt is the same now as when it began; the rest may have
+    changed, and holds as it is now.
 
     Args:
-        setup: the campaign as it is on disk now; its settings hold where none were recorded.
+        setup: the campaign as it is on disk now.
         lake: where the rows are.
         log: the campaign's attempts.
         attempt: of any state.
         reads: what it rests on, where that has grown since it said so.
     """
-    try:
-        settings = recorded_settings(attempt.config) if attempt.config else setup.settings
-    except ValidationError:  # of a version with other keys
-        settings = setup.settings
+    settings = setup.settings
+    if attempt.state is not AttemptState.OPEN and attempt.config:
+        with suppress(ValidationError):  # of a version with other keys
+            settings = recorded_settings(attempt.config)
     return AttemptView(
         campaign=attempt.campaign,
         setup=replace(setup, settings=settings),

@@ -68,12 +68,13 @@ def prepare_data(environment: Environment, profile: str, *, folder: Path) -> Pre
 def _name_by_hash(data: PreparedData, folder: Path) -> None:
     """Lets a launcher find the data by what it holds, also in a home that was moved."""
     link = folder / data.digest
-    if link.exists():
+    target = Path("..") / data.path.name
+    if link.is_dir() and (not link.is_symlink() or link.readlink() == target):
         return
     folder.mkdir(exist_ok=True)
     partial = folder / f"{data.digest}.{os.getpid()}.partial"
     partial.unlink(missing_ok=True)
-    partial.symlink_to(Path("..") / data.path.name)
+    partial.symlink_to(target)
     partial.replace(link)
 
 

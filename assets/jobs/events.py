@@ -7,9 +7,11 @@ from assets.attempt.context import Context
 from assets.jobs.job import Job, Outcome
 from lake.ids import event_id
 from lake.tables import RunEvent, RunEventKind
-from launchers import Charge, JobResult, ResultError
+from launchers import Charge, JobResult
 
 ENDINGS = (RunEventKind.FINISHED, RunEventKind.FAILED)
+ENDS = (*ENDINGS, RunEventKind.LOST, RunEventKind.CANCELLED)
+WEAK = "it ran at a weaker sandbox level than is wanted now"
 NO_CHARGE = Charge()
 
 
@@ -19,18 +21,23 @@ class JobEvents:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._count: Counter[tuple[str, RunEventKind]] = Counter()
-        self._submitted: set[str] = set()
+        self._weak: Counter[str] = Counter()
         self._ends: dict[str, str] = {}
         for event in context.facts(RunEvent):
             self._count[event.run_id, event.kind] += 1
-            if event.kind is RunEventKind.SUBMITTED:
-                self._submitted.add(event.run_id)
+            if event.kind is RunEventKind.LOST and event.detail == WEAK:
+                self._weak[event.run_id] += 1
             if event.kind in ENDINGS and event.detail:
                 self._ends[event.run_id] = event.detail
 
-    def submitted(self, job: Job) -> bool:
-        """Whether this attempt handed the job to the launcher before."""
-        return job.run_id in self._submitted
+    def is_in_flight(self, job: Job) -> bool:
+        """Whether this attempt submitted the job and has recorded no end since."""
+        ends = sum(self._count[job.run_id, kind] for kind in ENDS)
+        return self._count[job.run_id, RunEventKind.SUBMITTED] > ends
+
+    def restarts(self, job: Job) -> int:
+        """How often the job was started again after an end that says nothing, in any process."""
+        return self._count[job.run_id, RunEventKind.LOST] - self._weak[job.run_id]
 
     def outcome(self, job: Job) -> Outcome | None:
         """How the job ended for this attempt, unless that says nothing of the work."""
@@ -79,9 +86,9 @@ class JobEvents:
 
 def _read_end(detail: str) -> Outcome | None:
     """The outcome that `record_end` wrote; None for one that is no whole result."""
-    told = json.loads(detail)
     try:
+        told = json.loads(detail)
         result = JobResult.from_json(json.dumps(told["result"]))
-    except ResultError:
+        return Outcome(result=result, reused_from=told["source"])
+    except (ValueError, KeyError, TypeError):  # older versions wrote a sentence for some jobs
         return None
-    return Outcome(result=result, reused_from=told["source"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from assets.jobs.job import Job
-from launchers import JobPhase, JobResult, JobSpec, Launcher, Ticket
+from launchers import JobResult, JobSpec, Launcher, Ticket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,7 @@ class Flights:
         self._submitting: dict[str, tuple[Flight, Future[Ticket]]] = {}
         self._live: dict[str, Flight] = {}
         self._threads: ThreadPoolExecutor | None = None
+        self._cancelled = False
 
     def __len__(self) -> int:
         return len(self._submitting) + len(self._live)
@@ -63,7 +64,7 @@ class Flights:
     @property
     def free_slots(self) -> int:
         """How many more jobs the launcher may be given."""
-        return self._launcher.slots - len(self) - len(self._beside)
+        return self._launcher.slots - len(self) - len(self._beside - self._live.keys())
 
     def submit(self, job: Job, spec: JobSpec) -> None:
         """Hands a job over; in a thread, since a machine may have to be found for it first."""
@@ -88,6 +89,8 @@ class Flights:
             _, ticket = self._submitting.pop(flight.run_id)
             ticket.result()
             self._live[flight.run_id] = flight
+        if self._cancelled and accepted:
+            self._launcher.cancel([flight.run_id for flight in accepted])
         asked = self._live.keys() | self._beside
         states = self._launcher.states(asked) if asked else {}
         self._beside -= {each for each in self._beside if states[each].phase.has_ended}
@@ -101,23 +104,19 @@ class Flights:
         return Looked(accepted, ended)
 
     def cancel(self) -> None:
-        """Has the jobs of this attempt killed; those of others are no longer waited for."""
+        """Has the jobs of this campaign killed; those that were adopted are no longer waited for.
+
+        A submission that has begun is killed as soon as the launcher has accepted it.
+        """
+        self._cancelled = True
         self._live = {run_id: each for run_id, each in self._live.items() if each.is_own}
-        self._launcher.cancel([flight.run_id for flight in self])
+        for run_id, (_, ticket) in list(self._submitting.items()):
+            if ticket.cancel():
+                del self._submitting[run_id]
+        self._launcher.cancel([*self._live, *self._beside])
 
     def close(self) -> None:
         """Ends the threads that submit; another submission begins new ones."""
         if self._threads is not None:
-            self._threads.shutdown()
+            self._threads.shutdown(cancel_futures=True)
             self._threads = None
-
-
-def alive(launcher: Launcher, run_ids: Collection[str]) -> set[str]:
-    """Which of these jobs run, or have a conclusive result: they are not submitted again."""
-    states = launcher.states(run_ids) if run_ids else {}
-    return {
-        run_id
-        for run_id, state in states.items()
-        if state.phase in (JobPhase.QUEUED, JobPhase.RUNNING, JobPhase.UNKNOWN)
-        or (state.result is not None and not state.result.is_inconclusive)
-    }

@@ -7,15 +7,15 @@ pool.
 """
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from assets.attempt.context import Context
 from assets.attempt.monitor import StopLevel
 from assets.errors import Interrupted
-from assets.jobs.events import JobEvents
-from assets.jobs.flights import Flight, Flights, alive
+from assets.jobs.events import WEAK, JobEvents
+from assets.jobs.flights import Flight, Flights
 from assets.jobs.job import Job, Outcome, may_stand_in
 from lake.tables import Run, RunEventKind
 from launchers import JobResult
@@ -23,8 +23,8 @@ from launchers.sandbox.levels import at_least
 
 REPORT_SECONDS = 1.0
 MOST_RESTARTS = 1
-"""Times that a job is started again whose outcome says nothing: lost, infrastructure, cancelled."""
-WEAK = "it ran at a weaker sandbox level than is wanted now"
+"""Times that a job of an attempt is started again after an end that says nothing: lost,
+infrastructure. Whoever resumes the attempt gives it one more try."""
 
 
 def always(result: JobResult) -> bool:
@@ -44,6 +44,8 @@ class Rules:
     """Share of the jobs after whose end `run` returns, once all of them have begun."""
     beside: Collection[str] = ()
     """Run ids of jobs of other attempts that may still take slots."""
+    flushes: bool = True
+    """Whether what is recorded is moved to the lake meanwhile; not where somebody else does."""
 
 
 class Pool:
@@ -79,7 +81,6 @@ class Pool:
         """By run_key: an outcome that may stand in for other jobs."""
         self._refused: set[str] = set()
         """Other jobs whose outcome may not stand in."""
-        self._restarts: Counter[str] = Counter()
         self._cancelled = False
         self._reported_at = 0.0
 
@@ -101,19 +102,18 @@ class Pool:
             finished: rows of the lake that may stand in, by run_key.
         """
         self.jobs += jobs
-        started = alive(
-            self.context.launcher, [job.run_id for job in jobs if self._events.submitted(job)]
-        )
         for job in jobs:
             outcome = self.outcomes.get(job.run_id) or self._events.outcome(job)
             if outcome is not None and not self._is_weak(outcome.result):
                 self._keep(job, outcome)
+            elif self._events.is_in_flight(job):
+                spec = job.spec()
+                self.context.spending.reserve(job.run_id, self.context.launcher.reserve(spec))
+                self._flights.follow(job, spec, job.run_id)
             elif finished and job.run_key in finished:
                 source = finished[job.run_key]
                 self._events.record(job, RunEventKind.ADOPTED, source.run_id)
                 self._keep(job, Outcome(run=source, reused_from=source.run_id))
-            elif job.run_id in started:
-                self._flights.follow(job, job.spec(), job.run_id)
             else:
                 self._waiting.append(job)
 
@@ -124,9 +124,12 @@ class Pool:
             Interrupted: the user stopped it; what ended until then is recorded.
             BudgetReached: jobs are left that the budget does not let start.
         """
-        while self.is_busy and not self._is_quorate():
-            if not self.tick():
-                time.sleep(self.context.launcher.poll_seconds)
+        try:
+            while self.is_busy and not self._is_quorate():
+                if not self.tick():
+                    time.sleep(self.context.launcher.poll_seconds)
+        finally:
+            self._flights.close()
         self.finish()
         return self.outcomes
 
@@ -182,15 +185,18 @@ class Pool:
         if level is not StopLevel.GO:
             self._flights.close()
             raise Interrupted(self.rules.stopped)
-        if self._waiting:
-            self.context.spending.check(self.context.launcher.reserve(self._waiting[0].spec()))
+        first = self._waiting[0] if self._waiting else None
+        if first is not None and first.run_key not in self._shared:
+            self.context.spending.check(self.context.launcher.reserve(first.spec()))
 
     def _start_some(self) -> bool:
         """Begins jobs while there are slots and nothing stands against it."""
         moved = False
         while self._waiting and self.context.stop.level is StopLevel.GO:
             job = self._waiting.popleft()
-            if job.run_key in self._shared:
+            if job.run_id in self.outcomes:
+                self._keep(job, self.outcomes[job.run_id])
+            elif job.run_key in self._shared:
                 self._settle(job, self._shared[job.run_key])
             elif any(job.run_key == flight.job.run_key for flight in self._flights):
                 self._following.setdefault(job.run_key, []).append(job)
@@ -203,14 +209,14 @@ class Pool:
     def _start(self, job: Job) -> bool:
         """Adopts the job or hands it to the launcher; whether the budget lets it."""
         spec, launcher = job.spec(), self.context.launcher
-        most = launcher.reserve(spec)
-        if self.context.spending.refusal(most) is not None:
-            return False
         twin = launcher.find(spec)
         if twin is not None and twin not in (job.run_id, *self._refused):
             self._events.record(job, RunEventKind.ADOPTED, twin)
             self._flights.follow(job, spec, twin)
             return True
+        most = launcher.reserve(spec)
+        if self.context.spending.refusal(most) is not None:
+            return False
         self._events.record(job, RunEventKind.INTENDED)
         self.context.spending.reserve(job.run_id, most)
         self._flights.submit(job, spec)
@@ -231,7 +237,6 @@ class Pool:
         elif result.is_inconclusive and self._cancelled:
             self._again(flight, result, RunEventKind.CANCELLED, None)
         elif result.is_inconclusive and self._may_restart(job, result):
-            self._restarts[job.run_id] += 1
             self._again(flight, result, RunEventKind.LOST, result.reason)
             self._waiting.append(job)
         else:
@@ -248,7 +253,7 @@ class Pool:
         self._events.record(flight.job, kind, detail, charge=charge)
 
     def _may_restart(self, job: Job, result: JobResult) -> bool:
-        return self._restarts[job.run_id] < MOST_RESTARTS and self.rules.may_restart(result)
+        return self._events.restarts(job) < MOST_RESTARTS and self.rules.may_restart(result)
 
     def _settle(self, job: Job, outcome: Outcome, flight: Flight | None = None) -> None:
         """Records how a job ended, then counts it.
@@ -292,4 +297,5 @@ class Pool:
             self._tell(self)
         if due:
             self._reported_at = time.monotonic()
-            self.context.writer.flush()
+            if self.rules.flushes:
+                self.context.writer.flush()

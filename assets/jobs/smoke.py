@@ -27,7 +27,7 @@ from launchers import JobResult, JobSpec
 SMOKE = "smoke"
 WITHOUT = ("cpu", SMOKE)
 """Profiles whose campaigns have no smoke run."""
-RULES = Rules(stopped="stopped on your word before every patch had its smoke run")
+RULES = Rules(stopped="stopped on your word before every patch had its smoke run", flushes=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from assets.attempt.context import Context, Produced
 from assets.runs.confirm import plan_confirmations
-from assets.runs.late import LATE, begun_runs, late_run_ids
+from assets.runs.late import LATE, begun_confirmations, begun_runs, late_run_ids
 from assets.runs.plan import plan_runs
 from assets.runs.training import Training
 from lake.tables import Run, RunPurpose, RunStatus
@@ -26,7 +26,9 @@ def produce(context: Context) -> Produced:
     stage = Training(context, quorum=quorum, beside=late_run_ids(context))
     stage.add(plan_runs(context.view))
     stage.run()
-    again = plan_confirmations(context.view, stage.planned, stage.rows())
+    again = begun_confirmations(context) or plan_confirmations(
+        context.view, stage.planned, stage.rows()
+    )
     if again:
         stage.add(again)
         stage.run()

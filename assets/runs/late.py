@@ -4,7 +4,8 @@ from assets.attempt.context import Context
 from assets.runs.confirm import confirmation_of
 from assets.runs.plan import PlannedRun, plan_runs
 from lake.attempts import Attempt, AttemptLog, AttemptState
-from lake.tables import Run, RunEvent, RunEventKind, Stage
+from lake.tables import Run, RunEvent, RunEventKind, RunPurpose, Stage
+from lake.writer import HEALED
 
 LATE = "late"
 """Count of an attempt's runs that had not ended when it was completed or extended."""
@@ -12,12 +13,16 @@ BEGINS = (RunEventKind.INTENDED, RunEventKind.ADOPTED)
 
 
 def late_attempts(log: AttemptLog) -> list[Attempt]:
-    """The complete runs attempts, current or not, that lack rows of runs which they began."""
+    """The complete runs attempts, current or not, that may lack rows of runs which they began.
+
+    Of one whose process died before it had counted them, the facts will say.
+    """
     return [
         attempt
         for epoch in log.epochs()
         for attempt in log.attempts(epoch, Stage.RUNS)
-        if attempt.state is AttemptState.COMPLETE and attempt.counts.get(LATE)
+        if attempt.state is AttemptState.COMPLETE
+        and (attempt.counts.get(LATE) or attempt.reason == HEALED)
     ]
 
 
@@ -37,6 +42,13 @@ def begun_runs(context: Context) -> list[PlannedRun]:
         for each in (*screening, *confirmations)
         if each.run_id in places
     ]
+
+
+def begun_confirmations(context: Context) -> list[PlannedRun]:
+    """The confirmations that an attempt began before it was resumed: its choice stands."""
+    if not context.view.settings.confirm.needed:
+        return []
+    return [each for each in begun_runs(context) if each.purpose is RunPurpose.CONFIRMATION]
 
 
 def late_run_ids(context: Context) -> set[str]:

@@ -13,7 +13,7 @@ from assets.jobs.spec import job_spec, scoring, training
 from assets.runs.adoption import find_finished
 from assets.runs.plan import PlannedRun
 from assets.runs.rows import row_of, taken_over
-from lake.tables import Run, RunStatus
+from lake.tables import Run, RunPurpose, RunStatus
 from launchers import JobResult, JobSpec
 from launchers.result import SCORE, TRAIN
 
@@ -101,7 +101,7 @@ class Training:
             run_key=planned.run_key,
             spec=lambda: self._spec(planned),
             files=lambda: planned.files,
-            essential=planned.is_baseline,
+            essential=planned.is_baseline or planned.purpose is RunPurpose.CONFIRMATION,
         )
 
     def _spec(self, planned: PlannedRun) -> JobSpec:
@@ -151,7 +151,7 @@ class Training:
 
     def _refuse_a_broken_machine(self) -> None:
         silent = [e for e in self._ended if self.pool.outcomes[e.run_id].is_inconclusive]
-        if silent and (any(e.is_baseline for e in silent) or len(silent) == len(self.planned)):
+        if silent and (any(e.is_baseline for e in silent) or len(silent) == len(self._ended)):
             result = self.pool.outcomes[silent[0].run_id].result
             raise MachineError(
                 f"{len(silent)} of {len(self.planned)} jobs failed for reasons of the machine, "

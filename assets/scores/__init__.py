@@ -13,6 +13,7 @@ from assets.attempt.view import AttemptView
 from assets.results.judging import ComputeRule, judge, reward
 from assets.scores.audits import audit
 from assets.scores.candidates import candidates_of, to_audit, worth_of
+from assets.scores.verdicts import CUTS
 from lake.ids import score_id
 from lake.tables import Blame, Idea, IdeaKind, Patch, Run, Score, ScoreStatus
 
@@ -62,13 +63,8 @@ def _audited(context: Context, new: Sequence[Score], present: Sequence[Score]) -
         s for s in before if not s.is_baseline and s.may_win(proof.deep, proof.confirmations)
     ]
     earlier = [s.value for s in audited if s.value is not None]
-    earlier += [
-        score.value
-        for score in present
-        if score.value is not None
-        and score.run_id not in own
-        and score.measures.get("cuts", 0) >= proof.deep
-    ]
+    known = candidates_of(view, [s for s in present if s.measures.get(CUTS, 0) >= proof.deep])
+    earlier += worth_of(view, rows, known).values()
     changed = audit(
         context,
         candidates,
