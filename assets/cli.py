@@ -67,7 +67,7 @@ def search(campaign: str, epochs: int | None, sandbox: str | None) -> None:
 
     Only what is missing or was left open is worked on; finished jobs are never repeated. The first
     Ctrl-C starts no new job and waits for those that run, the second cancels them; either way the
-    same command goes on where it stopped.
+    same command continues where it stopped.
 
     \b
     Example: varve search demo --epochs 2
@@ -85,7 +85,7 @@ def search(campaign: str, epochs: int | None, sandbox: str | None) -> None:
     "span",
     required=True,
     metavar="FIRST[-LAST]",
-    help="Epochs to run again, for example 2 or 1-3; later ones rest on the earlier ones anew.",
+    help="Epochs to run again, for example 2 or 1-3; each rests on the new results before it.",
 )
 @at_level
 def backfill(campaign: str, span: str, sandbox: str | None) -> None:
@@ -141,7 +141,7 @@ def sql(query: str, form: str) -> None:
 def lineage(idea_id: str) -> None:
     """Show the ideas that IDEA_ID descends from, nearest first, over all attempts.
 
-    Its first six digits and more will do.
+    Its first six digits, or more, are enough.
 
     \b
     Example: varve lineage 24a549
@@ -158,7 +158,7 @@ def lineage(idea_id: str) -> None:
 def show(identity: str, diff: bool) -> None:
     """Explain ID in words: what was tried, what came of it, and who is to blame.
 
-    ID is an idea_id, patch_id, run_id or score_id of any attempt, or its first six digits and more.
+    ID is an idea_id, patch_id, run_id or score_id of any attempt, or its first six digits or more.
     What models and jobs wrote is quoted: hidden characters are shown as escapes such as \\x1b.
 
     \b
@@ -196,7 +196,7 @@ def ui(port: int) -> None:
 def doctor() -> None:
     """Say which sandbox levels this machine has, why, and how to get the next better one.
 
-    Each level is really tried with the arguments of a job. Exit code 1 if the best one does not
+    Each level is actually tried with the arguments of a job. Exit code 1 if the best one does not
     work.
 
     \b

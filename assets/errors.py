@@ -1,13 +1,13 @@
-"""Errors of the upper floor. A message says where, what was found, what was expected, what to do.
+"""Errors of `assets`. A message says where, what was found, what was expected, what to do.
 
 VarveError
 ├── CampaignError      a `defs.yaml` that cannot be used, or a campaign that is not there
 ├── ManifestError      an environment folder that breaks the contract
 ├── IdentityError      what a campaign measures has changed since its first attempt
 ├── OrderError         an epoch whose predecessors are not ready
-├── HeldError          somebody else works on the campaign
-├── SandboxError       the sandbox level that is asked for, or needed, is not to be had
-├── MachineError       jobs fail for reasons that say nothing of their ideas
+├── HeldError          another process works on the campaign
+├── SandboxError       the sandbox level that is asked for or needed does not work, or is too weak
+├── MachineError       jobs fail for reasons that say nothing about their ideas
 ├── PatchError         an answer that cannot be applied
 ├── BudgetReached      a cap on money or GPU time is reached; the attempt stays open
 ├── ProviderError      no model call can succeed as things are; the attempt stays open
@@ -30,7 +30,7 @@ NO_ROOM = {
 
 
 def no_room(place: Path, error: OSError) -> str:
-    """What is said when the machine refuses to write; any other error is a bug and goes on.
+    """What to say when the machine refuses to write; any other error is a bug and is raised.
 
     Raises:
         OSError: the error itself, if it says something else.
@@ -39,8 +39,8 @@ def no_room(place: Path, error: OSError) -> str:
         raise error
     return (
         f"{error.filename or place}: {error.strerror}. Expected to be able to write under {place}: "
-        "free space or mend the permissions, then run the same command again; what was recorded is "
-        "kept"
+        "free space or correct the permissions, then run the same command again; what was recorded "
+        "is kept"
     )
 
 
@@ -61,7 +61,7 @@ class IdentityError(VarveError):
 
 
 class OrderError(VarveError):
-    """An epoch was asked for whose predecessors are not ready."""
+    """An epoch was asked for before its predecessors are ready."""
 
 
 class HeldError(VarveError):
@@ -69,7 +69,7 @@ class HeldError(VarveError):
 
 
 class MachineError(VarveError):
-    """Jobs fail for reasons that say nothing of their ideas; the attempt stays open."""
+    """Jobs fail for reasons that say nothing about their ideas; the attempt stays open."""
 
 
 class SandboxError(VarveError):

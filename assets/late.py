@@ -18,7 +18,7 @@ def join_late(session: Session, *, wait: bool = False) -> int:
 
     Args:
         session: of the campaign.
-        wait: whether to wait for all that go on.
+        wait: whether to wait for all that still run.
 
     Returns:
         How many runs have joined.
@@ -48,7 +48,7 @@ def _extend_scores(session: Session, attempt: Attempt, reads: list[str]) -> None
 
 
 def _behind(log: AttemptLog) -> Iterator[tuple[Attempt, list[str]]]:
-    """Complete scores attempts whose runs have been extended since, with what they rest on then."""
+    """Complete scores attempts whose runs have been extended since, with what they then rest on."""
     for epoch in log.epochs():
         for attempt in log.attempts(epoch, Stage.SCORES):
             reads = [_newest(log, epoch, text) for text in attempt.reads]

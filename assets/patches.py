@@ -1,10 +1,9 @@
 """Patches: tries to turn each idea into a changed tree. One row per try.
 
-Of an idea several samples are asked for at once. They are looked at in their order and the first
-one that holds is taken: in the order of their answers it could not be replayed. Where none holds,
-each is given back to the model with the exact reason, and the repaired ones are looked at in the
-same way. A patch holds if it applies, compiles, and survives its smoke run, where the environment
-has one.
+Several samples of an idea are asked for at once. They are looked at in order and the first one that
+holds is taken; an order of arrival could not be replayed. Where none holds, each is given back to
+the model with the exact reason, and the repaired ones are looked at in the same way. A patch holds
+if it applies, compiles, and survives its smoke run, where the environment has one.
 """
 
 import asyncio
@@ -85,7 +84,7 @@ class Try:
         self.idea = idea
         self.smoke = smoke
         self.unanswered: Completion | None = None
-        """One of its calls, where none of them was answered."""
+        """One of its calls, if none of them was answered."""
 
     async def rows(self) -> list[Patch]:
         """One row per try, in the order in which they were asked for."""
@@ -105,7 +104,7 @@ class Try:
         return rows
 
     async def _look_at(self, samples: Sequence[Sample]) -> list[Tried]:
-        """The samples in their order; those behind the first one that holds are not tried."""
+        """The samples in their order; those after the first one that holds are not tried."""
         tried: list[Tried] = []
         won = False
         for sample in samples:
@@ -176,7 +175,7 @@ class Try:
 
 
 def _may_help(tried: Tried) -> bool:
-    """Whether asking again may: not where the model declined, or no answer came at all."""
+    """Whether asking again may help: not where the model declined, or no answer came at all."""
     return tried.sample.completion.finish_reason not in (Finish.REFUSAL, Finish.ERROR)
 
 

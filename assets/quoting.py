@@ -1,4 +1,4 @@
-"""Text of jobs and models where people see it.
+"""Text from jobs and models where people see it.
 
 Their words are data: a terminal must not obey them, and rich must not read them as markup. What is
 stored stays as it was written, and what is piped to a program stays exact.
@@ -15,11 +15,11 @@ from launchers.visible import visible
 TITLE_CHARACTERS = 200
 """A longer title is cut where it shares a line with figures."""
 MARK = "| "
-"""Begins each line of a quotation, so that none passes for a line of ours."""
+"""Begins each line of a quotation, so that none can pass for a line of ours."""
 
 
 def one_line(text: str, *, limit: int = TITLE_CHARACTERS) -> str:
-    """A title as one line: hidden characters shown, runs of blanks made one."""
+    """A title as one line: hidden characters shown, runs of spaces made one."""
     line = " ".join(visible(text).split())
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
@@ -40,7 +40,7 @@ def answer_text(result: Result, form: str, *, terminal: bool) -> str:
     Args:
         result: rows whose cells may hold anything that a job or a model wrote.
         form: a key of `lake.FORMATS`.
-        terminal: whether it is printed on one; a table is for people wherever it goes.
+        terminal: whether it is printed on one; a table is for people in any case.
     """
     if terminal or form == "table":
         result = replace(

@@ -30,8 +30,8 @@ class StageWork:
 
     produce: Callable[[Context], Produced]
     decided_by: tuple[str, ...]
-    """Settings that decide what it asks and runs: under others an open attempt is not gone on with.
-    The others may change meanwhile: how much at once and how much money, or what another stage
+    """Settings that decide what it asks and runs: an open attempt is not resumed under others.
+    Other settings may change meanwhile: how much at once and how much money, or what another stage
     does."""
     runs_jobs: bool = False
 
@@ -138,8 +138,8 @@ def code_version() -> str:
 def _release(context: Context, summary: Summary, known: list[Scored]) -> None:
     """Clear the folders of scored jobs; outputs of baselines and of the best are kept.
 
-    Looked at are the jobs of this epoch and the one before it, which may have ended after its
-    scores, and those that were kept until now; jobs of other campaigns are theirs to clear.
+    This covers the jobs of this epoch and the one before it, which may have ended after its scores,
+    and those that were kept until now; other campaigns clear their own.
     """
     view, launcher = context.view, context.launcher
     earlier = [scored for scored in known if scored.idea.epoch < view.epoch]

@@ -2,9 +2,9 @@
 
 An attempt is the n-th time that a stage of an epoch is worked on; n is the number of closed
 attempts of (campaign, epoch, stage) when it is opened. Closed means completed or abandoned; only
-completed attempts are visible. Everything here is a pure function of `AttemptEvent` rows, in
-whatever order they come. Not here: who writes the events (`lake.writer`), and the same chain in SQL
-(`lake.views`; a test compares the two).
+completed attempts are visible. Everything here is a pure function of `AttemptEvent` rows, in any
+order. Not here: who writes the events (`lake.writer`), and the same chain in SQL (`lake.views`; a
+test compares the two).
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ class AttemptState(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Read:
-    """An attempt as somebody read it: rows up to and including event `seq`."""
+    """An attempt as a reader saw it: rows up to and including event `seq`."""
 
     stage: Stage
     epoch: int
@@ -61,7 +61,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One attempt, as its events up to now tell it."""
+    """One attempt, as its events so far describe it."""
 
     campaign: str
     epoch: int
@@ -71,12 +71,12 @@ class Attempt:
     seq: int
     """Sequence number of the newest event; rows up to it are visible once complete."""
     reads: tuple[str, ...]
-    """What the newest event that says it rests on, in sorted order."""
+    """What it rests on, by the newest event that says so; sorted."""
     dagster_run_id: str | None = None
     code_version: str | None = None
     config: str | None = None
     counts: dict[str, int] = field(default_factory=dict)
-    """Of the newest event that counted."""
+    """From the newest event that has counts."""
     reason: str | None = None
 
     @property
@@ -89,9 +89,9 @@ class OpeningKind(StrEnum):
     """What `begin` found."""
 
     NEW = "new"
-    """Work starts with nothing."""
+    """Work starts from nothing."""
     RESUMED = "resumed"
-    """An open attempt goes on; its in-flight facts are there."""
+    """An open attempt is continued; its in-flight facts are kept."""
     COMPLETE = "complete"
     """There is nothing to do."""
 
@@ -103,7 +103,7 @@ class Opening:
     attempt: Attempt
     kind: OpeningKind
     abandoned: Attempt | None = None
-    """The open attempt that was closed, since what it had read is no longer what is there."""
+    """The open attempt that was closed because what it had read has changed."""
 
 
 class AttemptLog:
@@ -112,14 +112,14 @@ class AttemptLog:
     def __init__(
         self, events: Iterable[AttemptEvent], definitions: Definitions = DEFINITIONS
     ) -> None:
-        """Folds the events; an event that is given twice counts once."""
+        """Applies the events; a repeated event counts once."""
         self._definitions = definitions
         self._attempts: dict[tuple[int, Stage], dict[int, Attempt]] = {}
         for event in sorted(events, key=lambda e: (e.epoch, e.stage, e.n, e.seq)):
             self.add(event)
 
     def add(self, event: AttemptEvent) -> Attempt:
-        """The attempt after one more event; events of an attempt come in the order of `seq`."""
+        """The attempt after one more event; events of an attempt must come in `seq` order."""
         attempts = self._attempts.setdefault((event.epoch, event.stage), {})
         known = attempts.get(event.n)
         if known is not None and event.seq <= known.seq:
@@ -136,7 +136,7 @@ class AttemptLog:
         return self._attempts.get((read.epoch, read.stage), {}).get(read.n)
 
     def next_n(self, epoch: int, stage: Stage) -> int:
-        """Number of closed attempts, which is the number that the next one gets."""
+        """Number of closed attempts, which is the number of the next one."""
         closed = (a for a in self.attempts(epoch, stage) if a.state is not AttemptState.OPEN)
         return sum(1 for _ in closed)
 
@@ -170,11 +170,11 @@ class AttemptLog:
         return dict(reversed(chain.items()))
 
     def _later_first(self, stages: Iterable[Stage]) -> list[Stage]:
-        """Stages against the order of the work."""
+        """Stages in reverse order of the work."""
         return [stage for stage in reversed(stages_of(self._definitions)) if stage in stages]
 
     def chain(self, reads: Iterable[str], epoch: int) -> dict[Stage, Read]:
-        """The attempts of an epoch that rest under `reads`, resolved back to its first stage."""
+        """The attempts of an epoch that `reads` rest on, back to its first stage."""
         chain: dict[Stage, Read] = {}
         pending = [Read.parse(text) for text in reads]
         while pending:

@@ -1,7 +1,7 @@
 """The columns of every table, derived from the annotations of the row dataclasses.
 
 `lake.tables` is the one place that says what a column means; this file says how it is typed in
-polars, in Delta and in DuckDB. Tables of a stage get one column more than the row type has: `seq`,
+polars, in Delta and in DuckDB. Tables of a stage have one more column than the row type: `seq`,
 the sequence number of the attempt event that made the row visible.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SCHEMA_VERSION = 4
-"""Raised by one when a row type gains a column or a meaning; kept in every table's properties."""
+"""Raised by one when a row type gains a column or a meaning; stored in every table's properties."""
 SEQ = "seq"
 """The stored column that says which attempt event made a row visible."""
 RETIRED = {"runs": ("result",)}
@@ -153,7 +153,7 @@ def _delta_type(column: Column) -> str | dict[str, object]:
 
 @per_row_type
 def read_schema(row_type: type[Row]) -> "pl.Schema":
-    """The polars schema of all that is read of a table, retired columns included."""
+    """The polars schema of all that is read from a table, retired columns included."""
     import polars as pl
 
     retired = {name: pl.String() for name in RETIRED.get(row_type.table, ())}

@@ -8,7 +8,7 @@ from lake.tables import Completion, Row, RunEvent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Of one epoch."""
+    """What one epoch has cost."""
 
     usd: float
     """Of model calls and jobs whose price is known."""
@@ -16,9 +16,9 @@ class Cost:
 
 
 def costs(lake: Lake, campaign: str) -> dict[int, Cost]:
-    """What each epoch has cost: facts of all attempts, the abandoned ones and audits included.
+    """What each epoch has cost over all attempts, abandoned ones and audits included.
 
-    A job that was taken over has no end of its own, and costs nothing again. Facts that are still
+    An adopted job has no end of its own, so it costs nothing again. Facts that are still
     in a journal are not seen: flush first.
     """
     calls, jobs = _sums(lake, Completion, campaign), _sums(lake, RunEvent, campaign)

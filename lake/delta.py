@@ -3,7 +3,7 @@
 A table is made by its first append, partitioned by campaign and epoch, with `delta.appendOnly`.
 One append is one commit. Writers of different campaigns, in different processes, append side by
 side: Delta retries the commit, and nothing here depends on a table version. An append that names an
-application transaction is done once; deltalake does not refuse the repetition, so the lake asks.
+application transaction is done once; deltalake does not refuse a repeat, so the lake checks.
 
 Object stores are configured as deltalake documents it (for example AWS_* in the environment);
 nothing here reads the environment. Not here: the order of commits within an attempt
@@ -72,7 +72,7 @@ class Lake:
             raise StorageError(
                 where=f"lake {text}",
                 found="one of the characters = * ? [ in its path",
-                expected="a path without them, since they mean partitions and patterns to readers",
+                expected="a path without them, since readers take them for partitions or patterns",
                 todo="Put the lake elsewhere (VARVE_LAKE, VARVE_HOME)",
             )
         return cls(text.rstrip("/"))
@@ -81,12 +81,12 @@ class Lake:
         """Appends rows of one table in one commit.
 
         Args:
-            rows: Rows of one type; none is no commit.
+            rows: Rows of one type; without rows nothing is committed.
             app: Transaction under which the rows are appended at most once.
             seq: Attempt event that makes the rows visible (tables of a stage).
 
         Returns:
-            False when the transaction, or a later one of its name, is already in.
+            False when this transaction, or a later one of its name, is already committed.
 
         Raises:
             RowError: A row cannot be stored.
@@ -124,7 +124,7 @@ class Lake:
         seq: int | None = None,
         where: Mapping[str, Collection[str]] | None = None,
     ) -> list[R]:
-        """Everything that was ever appended and matches: also rows of attempts that never closed.
+        """Everything ever appended that matches, rows of attempts that never closed included.
 
         Args:
             row_type: Which table.
@@ -177,7 +177,7 @@ class Lake:
     def _visible(
         self, row_type: type[Row], campaign: str, attempts: list[Attempt]
     ) -> "pl.DataFrame | None":
-        """The stored lines of these attempts, up to their newest event."""
+        """The stored rows of these attempts, up to their newest event."""
         files = self.files(row_type, campaign=campaign, epoch={a.epoch for a in attempts})
         if not files:
             return None
@@ -215,7 +215,7 @@ class Lake:
         return [self._plain_path(row_type, uri) for uri in uris] if self.is_local else uris
 
     def _plain_path(self, row_type: type[Row], uri: str) -> str:
-        """A local file's path; deltalake percent-encodes spaces and letters beyond ASCII in it."""
+        """A local file's path; deltalake percent-encodes spaces and non-ASCII letters in it."""
         first = f"/{PARTITIONS[0]}="
         return f"{self._handles.table_uri(row_type)}{first}{uri.rpartition(first)[2]}"
 
@@ -268,8 +268,8 @@ class Lake:
     def maintain(self, *, small_files: int = 8) -> dict[str, int]:
         """Compacts tables that have many files per partition, and writes a checkpoint.
 
-        Rows stay as they are, and appends may go on meanwhile. Replaced files stay on disk, where
-        readers that listed them before may still be reading.
+        Rows stay as they are, and appends may continue meanwhile. Replaced files stay on disk,
+        since readers that listed them earlier may still be reading.
 
         Args:
             small_files: Average number of files per partition above which a table is compacted.
@@ -284,7 +284,7 @@ class Lake:
         }
 
     def _maintain(self, row_type: type[Row], small_files: int) -> int:
-        """Compacts one table; a conflict with another compaction leaves it for the next time."""
+        """Compacts one table; a conflict with another compaction leaves it for next time."""
         from deltalake.exceptions import CommitFailedError
 
         with self._lock, reached(self._handles.table_uri(row_type)):

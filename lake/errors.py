@@ -3,9 +3,9 @@
 LakeError
 ├── RowError        a row cannot be stored: a NaN, a wrong type, an attempt it does not belong to
 ├── SchemaError     tables or a journal were made by a newer schema, or hold an unknown word
-├── AttemptError    a stage attempt is used against its state
+├── AttemptError    a stage attempt is in the wrong state for what is asked
 ├── StorageError    the table, the journal or the disk cannot be reached or written
-└── QueryError      SQL that failed or that is not known to the lake
+└── QueryError      SQL that failed, or that names what the lake does not have
     └── ReadOnlyError    SQL that would change something or read outside the lake
 """
 
@@ -14,7 +14,7 @@ class LakeError(Exception):
     """Root of the tree; its message says where, what was found, what was expected, what to do."""
 
     def __init__(self, *, where: str, found: str, expected: str, todo: str) -> None:
-        """Keeps the four parts, so that a caller can show them apart.
+        """Keeps the four parts, so that a caller can show them separately.
 
         Args:
             where: The table, file or statement.
@@ -23,7 +23,7 @@ class LakeError(Exception):
             todo: What the reader can do next.
         """
         self.where, self.found, self.expected, self.todo = where, found, expected, todo
-        end = "\n" if "\n" in found else ". "  # what DuckDB quotes ends with a mark below its line
+        end = "\n" if "\n" in found else ". "  # a DuckDB excerpt ends with a caret under its line
         super().__init__(f"{where}: {found}{end}Expected {expected}. {todo}.")
 
 
@@ -36,7 +36,7 @@ class SchemaError(LakeError):
 
 
 class AttemptError(LakeError):
-    """A stage attempt is used against its state."""
+    """A stage attempt is in the wrong state for what is asked."""
 
 
 class StorageError(LakeError):

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 Cell: TypeAlias = object
 WIDER_THAN_ANY = 1_000_000
-"""Columns of a terminal on which every table fits."""
+"""Width of a terminal, in columns, that fits every table."""
 
 
 def as_table(result: Result) -> str:
     """A box with one line per row; long text is folded to the width of the terminal.
 
-    Where the columns do not stand side by side there, each row has a box with one line per column.
+    If the columns do not fit side by side, each row gets a box with one line per column.
     """
     from rich.console import Console
     from rich.measure import Measurement
@@ -109,7 +109,7 @@ def _field(cell: Cell) -> Cell:
 
 
 def _plain(cell: Cell) -> Cell:
-    """A cell as JSON has it; numbers that JSON cannot write become text."""
+    """A cell as JSON writes it; numbers that JSON cannot write become text."""
     if isinstance(cell, dict):
         return {str(key): _plain(value) for key, value in cell.items()}
     if isinstance(cell, list | tuple):

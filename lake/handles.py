@@ -1,4 +1,4 @@
-"""Handles of the lake's tables: opened, kept fresh, made on first use, refused when too new.
+"""Handles of the lake's tables: opened, kept fresh, created on first use, refused when too new.
 
 Not here: what is read and appended (`lake.delta`).
 """
@@ -19,19 +19,19 @@ CHECKPOINT_INTERVAL = 20
 """Commits between checkpoints. Opening and committing cost 0.3 CPU ms per commit since the last one
 (measured), a checkpoint 10."""
 HANDLE_COMMITS = 20
-"""Commits after which a table handle is opened anew: an aged one slows by 0.1 ms per commit."""
+"""Commits after which a table handle is reopened: an old one slows by 0.1 ms per commit."""
 SCHEMA_PROPERTY = "varve.schema"
 FIRST_PROPERTY = "varve.first_schema"
 """The version that made the table; its files lack the columns that came later."""
 
 
 class Stored(NamedTuple):
-    """What a table has of its row type's columns."""
+    """Which of its row type's columns a table has."""
 
     names: set[str]
     """An older schema has fewer."""
     grown: bool
-    """Whether files of an older schema may be among the files, with fewer columns than these."""
+    """Whether some files may be of an older schema, with fewer columns than these."""
 
 
 class Handles:
@@ -53,7 +53,7 @@ class Handles:
         return f"{self.uri}/{row_type.table}"
 
     def forget(self, row_type: type[Row]) -> None:
-        """Has the table opened anew next time."""
+        """Has the table reopened next time."""
         self._opened.pop(row_type.table, None)
 
     def newest(self, row_type: type[Row]) -> "DeltaTable | None":
@@ -79,7 +79,7 @@ class Handles:
         return table
 
     def made(self, row_type: type[Row]) -> "DeltaTable":
-        """The table in its newest state, made where it does not exist."""
+        """The table in its newest state, created if it does not exist."""
         table = self.newest(row_type)
         if table is None:
             self._create(row_type)
@@ -89,7 +89,7 @@ class Handles:
                 where=self.table_uri(row_type),
                 found="no table, just after it was made",
                 expected="a Delta table",
-                todo="See whether another program removes files below the lake",
+                todo="Check whether another program removes files of the lake",
             )
         return table
 
@@ -131,7 +131,7 @@ def stored(table: "DeltaTable | None") -> Stored:
 
 
 def _refuse_newer(uri: str, table: "DeltaTable") -> None:
-    """A table with columns or meanings that this version does not know is not touched."""
+    """Refuses a table with columns or meanings that this version does not know."""
     found = schema_version(table)
     if found > SCHEMA_VERSION:
         raise SchemaError(
@@ -143,7 +143,7 @@ def _refuse_newer(uri: str, table: "DeltaTable") -> None:
 
 
 class reached:
-    """Turns deltalake's and the operating system's errors at a table into StorageError."""
+    """Turns errors of deltalake and the operating system into StorageError."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri

@@ -1,8 +1,8 @@
 """Identity is content: the id of a row is a hash of what made it.
 
-No clock and no Dagster run id goes in, so the same campaign into two empty lakes gives the same
-ids. An id is the first 16 hex digits of SHA-256 over the canonical JSON of its parts; the formula
-of each is the argument list of its function, in order.
+No clock and no Dagster run id goes in, so the same campaign, run into two empty lakes, gives the
+same ids. An id is the first 16 hex digits of SHA-256 over the canonical JSON of its parts; the
+formula of each is the argument list of its function, in order.
 """
 
 import hashlib
@@ -16,10 +16,10 @@ DIGITS = 16
 
 
 def content_hash(*parts: object) -> str:
-    """Hash of the parts, in order, in full: for trees, keys and evaluators.
+    """Full hash of the parts, in order: for trees, keys and evaluators.
 
     Args:
-        parts: What JSON can say; mappings in any order, an enum member counts as its value.
+        parts: What JSON can hold; mappings in any order, an enum member counts as its value.
 
     Returns:
         64 hex digits.

@@ -3,11 +3,11 @@
 One SQLite file per campaign (WAL, synchronous FULL). A fact is on disk when `append` returns; from
 there it moves to Delta in batches, one commit per table. Each batch is an application transaction
 `journal/<uuid of the file>` whose version is the last row number in it, so a crash at any point
-loses nothing and repeats nothing: what a commit holds is dropped, not sent again. Events of
+loses nothing and repeats nothing: what is already committed is dropped, not sent again. Events of
 attempts move last, so that an attempt is not visible before the facts that it rests on.
 
-One holder of the campaign's lock uses a journal at a time; its threads may share it. SQLite's WAL
-needs a local disk. Not here: which facts are journaled (`lake.writer`).
+Only the holder of the campaign's lock uses its journal; the holder's threads may share it. SQLite's
+WAL needs a local disk. Not here: which facts are journaled (`lake.writer`).
 """
 
 import json
@@ -56,11 +56,11 @@ class Journal:
 
     @classmethod
     def open(cls, path: str | Path) -> "Journal":
-        """The journal in a file, which is made where it does not exist."""
+        """The journal in a file, which is created if it does not exist."""
         return cls(Path(path))
 
     def append(self, *rows: Row) -> None:
-        """Keeps rows, all or none; they are on disk when this returns.
+        """Stores rows, all or none; they are on disk when this returns.
 
         Raises:
             RowError: A row cannot be stored.
@@ -84,7 +84,7 @@ class Journal:
         """Moves everything that is here now to the lake.
 
         Returns:
-            Rows that were moved.
+            Number of rows moved.
 
         Raises:
             StorageError: The lake or the file cannot be written; what was not moved stays here.
@@ -126,7 +126,7 @@ class Journal:
         return TABLES[table]
 
     def close(self) -> None:
-        """Closes the file; rows that are still here stay for the next opening."""
+        """Closes the file; rows that are still here are kept for the next opening."""
         with self._lock:
             self._db.close()
 

@@ -1,8 +1,8 @@
 """Columns of older schemas, read as the columns that took their place.
 
-`runs.result` was the JSON of the evaluator's report until schema 4; its value, verdicts and
-measures have columns of their own since. Nothing is rewritten: old rows are upgraded whenever they
-are read.
+`runs.result` was the JSON of the evaluator's report until schema 4, which gave its value, verdicts
+and measures columns of their own. Nothing is rewritten: old rows are upgraded whenever they are
+read.
 """
 
 import json
@@ -17,10 +17,10 @@ OF_THE_RESULT = ("value", "verdicts", "measures")
 
 
 def upgraded(row_type: type[Row], record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A stored record with what a retired column says in the columns of this version.
+    """A stored record, with a retired column's content in the columns of this version.
 
     Raises:
-        ValueError: the retired column holds something else than it should.
+        ValueError: the retired column does not hold what it should.
     """
     if row_type is not Run or not record.get(RESULT):
         return record

@@ -1,8 +1,8 @@
 """Rows to storage and back: every conversion between a row object and anything else is here.
 
-A value that does not fit its annotation is refused at this door with the table, the row's key and
-the column; so are NaN, infinities, text that UTF-8 cannot write, and dates without a time zone.
-None in a row stays null in the table.
+A value that does not fit its annotation is refused here, naming the table, the row's key and the
+column; so are NaN, infinities, text that UTF-8 cannot write, and dates without a time zone. None in
+a row stays null in the table.
 
 Not here: the types of the columns (`lake.columns`), reading and writing of tables (`lake.delta`)
 and of the journal (`lake.journal`).
@@ -63,7 +63,7 @@ def to_record(row: Row) -> dict[str, Any]:
 
 
 def _refusal(row: Row, column: str, value: object, expected: str) -> RowError:
-    """The error of a value that may not be stored."""
+    """The error for a value that may not be stored."""
     shown = repr(value)
     shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
     return RowError(
@@ -261,6 +261,6 @@ def sort_rows(rows: Iterable[R]) -> list[R]:
 
 @per_row_type
 def _order(row_type: type[Row]) -> tuple[str, ...]:
-    """The columns that `sort_rows` goes by."""
+    """The columns that `sort_rows` sorts by."""
     names = {column.name for column in row_columns(row_type)}
     return (*(name for name in ORDER if name in names), row_type.key)

@@ -1,11 +1,12 @@
 """SQL over the lake: DuckDB in memory, read-only, with the views of `lake.views`.
 
 DuckDB's `delta` extension has to be downloaded; here the lake says which Parquet files are live and
-DuckDB reads those. One statement, and only one that reads. A statement is refused by its kind, and
-DuckDB itself is shut off from every file outside the lake, so that no function can reach one.
+DuckDB reads those. Only one statement at a time, and only one that reads. A statement is refused by
+its kind, and DuckDB itself is shut off from every file outside the lake, so that no function can
+reach one.
 
-Object stores: DuckDB would need a downloaded extension there as well, so polars reads the tables
-that a query mentions, whole.
+For object stores DuckDB would need a downloaded extension as well, so polars reads the whole tables
+that a query mentions.
 """
 
 import difflib
@@ -41,7 +42,7 @@ EXPLAIN = re.compile(r"\s*explain\b\s*(analyze\b|\([^()']*\))?", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a query gave."""
+    """What a query returned."""
 
     columns: tuple[str, ...]
     types: tuple[str, ...]
@@ -50,7 +51,7 @@ class Result:
 
 
 def query(lake: Lake | str | Path, sql: str) -> Result:
-    """Answers one reading statement; sees what was committed when it was asked.
+    """Answers one read-only statement from what was committed when it was asked.
 
     Args:
         lake: The lake or its URI.
@@ -105,7 +106,7 @@ def connect(
 
 
 def _prepare(connection: "duckdb.DuckDBPyConnection", lake: Lake, sql: str) -> None:
-    """Makes the views that the text mentions, then shuts the door."""
+    """Makes the views that the text mentions, then shuts off everything outside the lake."""
     mentioned = set(re.findall(r"\w+", sql.lower())) & set(VIEWS)
     needed = needed_views(mentioned)
     for name in needed:
@@ -149,9 +150,9 @@ def _history(connection: "duckdb.DuckDBPyConnection", lake: Lake, view: str) -> 
 
 
 def _refuse_writing(connection: "duckdb.DuckDBPyConnection", sql: str) -> None:
-    """One statement, which reads; what EXPLAIN explains has to read as well, as ANALYZE runs it.
+    """Allows one statement that reads; what EXPLAIN explains must read too, since ANALYZE runs it.
 
-    What is checked is the very text that runs: no comment is stripped here, since DuckDB's nest.
+    What is checked is exactly the text that runs: comments stay in, since DuckDB's can nest.
     """
     from duckdb import ParserException, StatementType
 
@@ -171,9 +172,9 @@ def _refuse_writing(connection: "duckdb.DuckDBPyConnection", sql: str) -> None:
         except ParserException as error:
             raise ReadOnlyError(
                 where="SQL",
-                found="an EXPLAIN of which it cannot be told that it only reads",
+                found="an EXPLAIN that may do more than read",
                 expected="EXPLAIN or EXPLAIN ANALYZE right before a SELECT",
-                todo="Put comments behind the SELECT",
+                todo="Put comments after the SELECT",
             ) from error
     elif kind != StatementType.SELECT:
         raise ReadOnlyError(

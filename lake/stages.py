@@ -1,8 +1,8 @@
 """The stages of an epoch, declared once: graph, order, schemas and chains follow from it.
 
 The definitions form a graph. A stage is read by later stages of its own epoch, and may rest on a
-stage of all earlier epochs; who reads what is told by what is read, so that one more entry is all
-that one more stage takes.
+stage of all earlier epochs; each entry names its readers, so that another stage takes only another
+entry.
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 Every table is append-only and partitioned by `campaign` and `epoch`. A row type is the one place
 that says what a column means; the Delta and polars schemas are derived from it (`lake.columns`).
-`n` is the attempt that the row belongs to. Missing is None with a reason beside it; NaN and
+`n` is the attempt that the row belongs to. A missing value is None, with a reason; NaN and
 infinities are refused when a row is turned into a frame.
 """
 
@@ -24,7 +24,7 @@ class Stage(StrEnum):
     RUNS = "runs"
     """Jobs that trained the patched code."""
     SCORES = "scores"
-    """What trusted code made of the jobs."""
+    """What trusted code concluded from the jobs."""
 
 
 class IdeaKind(StrEnum):
@@ -48,28 +48,28 @@ class IdeaStatus(StrEnum):
     PROPOSED = "proposed"
     """It goes on to be patched."""
     REJECTED = "rejected"
-    """Too like an idea that the campaign has; `reason` names it. No money was spent on a patch."""
+    """Too similar to an idea of the campaign; `reason` names it. No money was spent on a patch."""
 
 
 class Blame(StrEnum):
     """The one boundary that a failure belongs to."""
 
     MODEL = "model"
-    """The language model refused, was cut off, or answered nothing usable."""
+    """The language model refused, was cut off, or gave no usable answer."""
     PATCH = "patch"
     """The answer could not be applied to the environment."""
     SETUP = "setup"
     """The environment or its data could not be prepared."""
     TRAIN = "train"
-    """The patched training failed by itself."""
+    """The patched training failed on its own."""
     EVALUATE = "evaluate"
-    """The patched model failed while it was scored."""
+    """The patched model failed while being scored."""
     GUARD = "guard"
     """A rule of honest scoring was broken."""
     TIMEOUT = "timeout"
-    """More time or compute was used than the rules give."""
+    """More time or compute was used than the rules allow."""
     INFRASTRUCTURE = "infrastructure"
-    """The machine, the disk or Varve itself failed; says nothing of the idea."""
+    """The machine, the disk or Varve itself failed; says nothing about the idea."""
 
 
 class PatchStatus(StrEnum):
@@ -78,7 +78,7 @@ class PatchStatus(StrEnum):
     APPLIED = "applied"
     """The diff gives `tree`."""
     FAILED = "failed"
-    """It does not apply, or fell over in its smoke run; `reason` says why."""
+    """It does not apply, or failed its smoke run; `reason` says why."""
     UNTRIED = "untried"
     """Another try of the same idea was taken before this one was looked at."""
 
@@ -89,7 +89,7 @@ class RunPurpose(StrEnum):
     SCREENING = "screening"
     """To see what a patch is worth; the only run that most patches get."""
     CONFIRMATION = "confirmation"
-    """To see whether a good value comes again with a seed that was drawn after the patch."""
+    """To see whether a good value recurs with a seed that was drawn after the patch."""
 
 
 class RunStatus(StrEnum):
@@ -100,7 +100,7 @@ class RunStatus(StrEnum):
     FAILED = "failed"
     """Ended without a result; `blame` and `reason` say why."""
     CANCELLED = "cancelled"
-    """Stopped on the user's word; says nothing of the idea."""
+    """Stopped at the user's request; says nothing about the idea."""
 
 
 class ScoreStatus(StrEnum):
@@ -124,7 +124,7 @@ class RunEventKind(StrEnum):
     FAILED = "failed"
     """Ended without a value; `detail` holds what is known."""
     CANCELLED = "cancelled"
-    """Stopped on the user's word."""
+    """Stopped at the user's request."""
     ADOPTED = "adopted"
     """Work of an earlier attempt or campaign was taken over."""
     LOST = "lost"
@@ -216,7 +216,7 @@ class Patch(Row):
     tree: str | None = None
     """Hash of the patched tree; None where there is none."""
     repairs: tuple[str, ...] = ()
-    """What had to be mended in the answer so that it applies."""
+    """What had to be repaired in the answer to make it apply."""
     status: PatchStatus
     blame: Blame | None = None
     reason: str | None = None
@@ -252,7 +252,7 @@ class Run(Row):
     gpu_hours: float | None = None
     """Wall clock times the GPUs of the profile; None where the clock is not known."""
     cost_usd: float | None = None
-    """None where nobody sends a bill."""
+    """None where nothing is charged."""
     hardware: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     sandbox_level: str | None = None
@@ -305,15 +305,15 @@ class Completion(Row):
     """Completions that answer the same request share a group."""
     model: str
     prefix: str | None = None
-    """What the request begins with, the same in all calls of the stage and the role."""
+    """The start of the request, the same in all calls of the stage and the role."""
     request: str
-    """JSON of all that was asked but for the prefix."""
+    """JSON of the rest of the request."""
     options: str | None = None
-    """JSON of how it was asked: address, protocol, options of sampling."""
+    """JSON of how it was asked: address, protocol, sampling options."""
     response: str | None = None
     thinking: str | None = None
     finish_reason: str
-    """stop, or one of the outcomes of their own: length, refusal, empty, error."""
+    """stop, or another outcome: length, refusal, empty, error."""
     blame: Blame | None = None
     """Of a call that did not end with stop."""
     reason: str | None = None
@@ -326,9 +326,9 @@ class Completion(Row):
     written_tokens: int | None = None
     """Of the prompt: written to the provider's cache, where that costs extra."""
     cost_usd: float | None = None
-    """None where nobody sends a bill or the price is not known."""
+    """None where nothing is charged or the price is not known."""
     price: str | None = None
-    """JSON of the row of the price table that the cost rests on."""
+    """JSON of the price-table row that the cost rests on."""
     latency_seconds: float | None = None
     """From the first try to the end of the answer."""
     tries: int | None = None
@@ -355,7 +355,7 @@ class RunEvent(Row):
     detail: str | None = None
     """JSON or a sentence."""
     gpu_hours: float | None = None
-    """Of a job that ended, whatever came of it; None where it is not its end, or nothing ran."""
+    """Of a job that ended, whatever came of it; None for other events, or where nothing ran."""
     cost_usd: float | None = None
 
 

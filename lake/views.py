@@ -92,10 +92,10 @@ HAVING count(*) FILTER (kind = 'completed') > 0
 
 
 def needed_views(names: set[str]) -> list[str]:
-    """The views to make for a query that mentions these, in the order of making.
+    """The views to make for a query that mentions these, in the order to make them.
 
     Args:
-        names: View names that a query mentions; none stands for all.
+        names: View names that a query mentions; none means all.
     """
     wanted = set(names or VIEWS)
     if LEADERBOARD in wanted:

@@ -6,7 +6,7 @@ When the work is done, its rows are one Delta commit under the application trans
 them visible; then the event follows. A crash between the two is healed when the writer is made, or
 when the attempt is extended again: the rows are in, so the event is written.
 
-One holder of the campaign's lock uses a writer at a time. Not here: the lock itself, and what the
+Only the holder of the campaign's lock uses its writer. Not here: the lock itself, and what the
 stages do.
 """
 
@@ -24,7 +24,7 @@ from lake.tables import AttemptEvent, AttemptKind, Row, Stage
 
 R = TypeVar("R", bound=Row)
 
-HEALED = "the rows were committed and the process ended before it said so"
+HEALED = "the rows were committed and the process ended before it recorded that"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +64,8 @@ class Writer:
     ) -> Opening:
         """Opens or resumes the work on a stage of an epoch; durable before this returns.
 
-        An open attempt that rests on the same reads goes on; one that rests on others is abandoned.
-        A closed one is returned as complete, unless it is to be done `again`.
+        An open attempt that rests on the same reads is resumed; one that rests on others is
+        abandoned. A closed one is returned as complete, unless `again` is set.
 
         Args:
             epoch: From 0.
@@ -114,7 +114,7 @@ class Writer:
         return self.lake.read(row_type, campaign=self.campaign, epoch=epoch, n=n, seq=seq)
 
     def facts(self, row_type: type[R], attempt: Attempt) -> list[R]:
-        """In-flight facts of one attempt (completions, run events); what a resumed one has."""
+        """In-flight facts of one attempt (completions, run events), from which it is resumed."""
         rows = self.read(row_type, epoch=attempt.epoch, n=attempt.n)
         return [row for row in rows if getattr(row, "stage", attempt.stage) is attempt.stage]
 
@@ -132,7 +132,7 @@ class Writer:
             attempt: The open attempt, from `begin`.
             rows: All rows of the stage's table; may be none.
             counts: What happened, for people.
-            reads: What the work rests on, where it is more than was known when it began.
+            reads: What the work rests on, where that is more than was known when it began.
 
         Returns:
             The attempt as complete.
@@ -198,13 +198,13 @@ class Writer:
         return event
 
     def _refuse_other_rows(self, attempt: Attempt, rows: Sequence[Row], seq: int) -> None:
-        """The transaction is in already; that is well when it holds these very rows."""
+        """The transaction is already committed, which is fine if it holds exactly these rows."""
         table = definition_of(attempt.stage).rows
         present = self.lake.read(table, campaign=self.campaign, epoch=attempt.epoch, n=attempt.n)
         if {_key(row) for row in rows} != {_key(row) for row in present}:
             raise AttemptError(
                 where=_app_id(attempt),
-                found=f"{len(present)} rows committed as event {seq}, other than these",
+                found=f"{len(present)} rows committed as event {seq}, which differ from these",
                 expected="the same rows",
                 todo="Make a new Writer, which completes the attempt with what was committed",
             )

@@ -1,13 +1,14 @@
 """How a job runs somewhere: launchers, and the supervisor that travels with every job.
 
 A job is a list of steps (`steps`) in a specification that names no path of any machine (`job`); a
-launcher finds a machine (`site`), tells the job of it (`place`), and hands over its result
-(`result`). What a job of an environment consists of is for whoever asks: nothing here knows one.
+launcher finds a machine (`site`), tells the job about it (`place`), and hands over its result
+(`result`). What an environment's job consists of is up to the caller: nothing here knows an
+environment.
 
 Standard library only and Python 3.10 or newer: this folder is copied to the machine that runs the
 job and started there with `python -I -S launchers RUN`. Names are resolved on first use, so that
 `import launchers` costs nothing and a supervisor loads only its own side.
-Leaves out how many jobs run at once: whoever submits counts.
+How many jobs run at once is up to the caller.
 """
 
 TYPE_CHECKING = False

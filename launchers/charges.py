@@ -1,4 +1,4 @@
-"""What a job costs by the GPUs that it is given and the clock of its steps; nobody sends a bill."""
+"""What a job costs: its GPUs times the clock of its steps; no money is charged."""
 
 import re
 
@@ -10,7 +10,7 @@ SECONDS_PER_HOUR = 3600
 
 
 def gpus(accelerators: str | None) -> int:
-    """How many GPUs `H100:8` names; 0 for none, 1 where no number stands."""
+    """How many GPUs `H100:8` names; 0 for none, 1 where no number is given."""
     if accelerators is None:
         return 0
     found = re.search(r":(\d+)$", accelerators)
@@ -18,13 +18,13 @@ def gpus(accelerators: str | None) -> int:
 
 
 def most_charge(spec: JobSpec) -> Charge:
-    """The most that a job can take: all limits of its clock, one after the other."""
+    """The most that a job can take: the sum of its time limits."""
     seconds = sum(step.wall_seconds for step in spec.steps if isinstance(step, Run | Grade))
     return Charge(gpu_hours=gpus(spec.accelerators) * seconds / SECONDS_PER_HOUR)
 
 
 def charge_of(spec: JobSpec, result: JobResult) -> Charge:
-    """What a job took; its GPU-hours are not known where no step was run."""
+    """What a job took; its GPU-hours are unknown where no step was run."""
     if not result.steps:
         return Charge()
     seconds = sum(step.wall_seconds for step in result.steps)

@@ -1,12 +1,12 @@
 """The run folder: the names of its files, and how facts are written into it durably.
 
 RUN/ spec.json   the job
-     place.json  what it is told of this machine: interpreter, data, GPUs
+     place.json  what it is told about this machine: interpreter, data, GPUs
      tree        the patched tree, in one file
-     env/        that tree laid down, anew for every program
+     env/        that tree, written afresh for every program
      judge/      its frozen files alone, while a grader runs
      out/        harvested outputs, only what was declared
-     log.txt     bounded log of what ran for itself: training
+     log.txt     bounded log of Run steps: training
      score.txt   that of graders and their servers; never shown to a model, since a server prints
                  what it is asked
      events.jsonl  what happened when, each line synced; heartbeats
@@ -42,11 +42,11 @@ SUPERVISOR_LOG = "supervisor.txt"
 """What the supervisor itself prints: empty and removed unless it crashes."""
 
 RESERVE_BYTES = 1 << 17
-"""Held on the disk so that a result can be written when a job has filled it."""
+"""Reserved on the disk so that a result can be written when a job has filled it."""
 RESULT_PATIENCE_SECONDS = 60.0
 """How long a result waits for a full disk to have room for it."""
 LOW_DISK_BYTES = 4 << 20
-"""With less than this free, a failure is the disk's and says nothing of the idea."""
+"""With less than this free, a failure is the disk's and says nothing about the idea."""
 
 
 def timestamp() -> str:
@@ -61,7 +61,7 @@ def write_whole(path: str, content: bytes, *, synced: bool) -> None:
     Args:
         path: the file.
         content: all of it.
-        synced: have that hold after a crash of the machine too.
+        synced: make that hold after a crash of the machine too.
     """
     partial = f"{path}.partial"
     with open(partial, "wb") as file:
@@ -91,7 +91,7 @@ def take_lock(run: str, *, create: bool = False, wait_seconds: float = 0.0) -> i
     Args:
         run: the run folder.
         create: make the lock file where it is missing.
-        wait_seconds: how long to insist; a poll holds the lock for microseconds.
+        wait_seconds: how long to keep trying; a poll holds the lock for microseconds.
 
     Returns:
         A descriptor that holds the lock until it and its copies are closed; None if another holds
@@ -192,7 +192,7 @@ class Disk:
 
 
 def reserve_room(run: str) -> None:
-    """Takes the room that the result will need.
+    """Reserves the room that the result will need.
 
     Raises:
         OSError: there is none.

@@ -17,10 +17,10 @@ BY_HASH = "by-hash"
 
 
 def site_here(needs: Needs) -> Site:
-    """This machine, where a profile needs no more than it has.
+    """This machine, if it has all that a profile needs.
 
     Raises:
-        LauncherError: it needs more.
+        LauncherError: it does not.
     """
     _check(needs.python, needs.accelerators)
     return Site(
@@ -32,7 +32,7 @@ def site_here(needs: Needs) -> Site:
 
 
 def place_here(spec: JobSpec, *, data: Path, runs: Path) -> Place:
-    """What a job is told of this machine.
+    """What a job is told about this machine.
 
     Args:
         spec: the job.
@@ -62,7 +62,7 @@ def device_class() -> str:
 
 @functools.cache
 def try_levels() -> tuple[Finding, ...]:
-    """Tries every sandbox level, weakest first; once by each process, as it starts programs."""
+    """Tries every sandbox level, weakest first; once per process, since it starts programs."""
     from launchers.sandbox.preflight import examine
 
     return tuple(examine())
@@ -71,6 +71,6 @@ def try_levels() -> tuple[Finding, ...]:
 def _check(python: str, accelerators: str | None) -> None:
     if python != "this" or accelerators is not None:
         raise LauncherError(
-            "local launcher: asks for a venv or accelerators, which is not available yet; "
+            "local launcher: found a venv or accelerators, which are not available yet; "
             'expected a profile with python = "this" and no accelerators'
         )

@@ -18,13 +18,13 @@ class JobPhase(str, Enum):  # noqa: UP042  # Python 3.10 has no StrEnum
     RUNNING = "running"
     """Its supervisor is alive."""
     DONE = "done"
-    """There is a result. Submitting again leaves it, unless it is inconclusive or comes from behind
-    a weaker wall than is wanted then."""
+    """There is a result. Submitting again keeps it, unless it is inconclusive or comes from a
+    weaker sandbox level than is then wanted."""
     LOST = "lost"
-    """For certain nobody works on it and there is no result; submitting again starts anew."""
+    """Nobody works on it, for certain, and there is no result; submitting again starts anew."""
     UNKNOWN = "unknown"
-    """It cannot be asked at this moment, and nothing follows from that. The local launcher never
-    says so."""
+    """It cannot be reached at the moment, which proves nothing. The local launcher never says
+    so."""
 
     def __str__(self) -> str:
         return self.value
@@ -37,7 +37,7 @@ class JobPhase(str, Enum):  # noqa: UP042  # Python 3.10 has no StrEnum
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
-    """Everything that a job is, wherever it runs: no path, no secret, nothing of the lake.
+    """Everything that a job is, wherever it runs: no path, no secret, nothing from the lake.
 
     Interpreter, data folder and GPU numbers are the worker's: its launcher adds `place.json`.
     """
@@ -53,9 +53,9 @@ class JobSpec:
     steps: tuple[Step, ...]
     """What is done, in order."""
     frozen: tuple[str, ...]
-    """Files of the tree that no patch may change: all that a grader is started beside."""
+    """Files of the tree that no patch may change: the only ones in a grader's folder."""
     threads: int
-    """OMP_NUM_THREADS and its like; 0 leaves them unset."""
+    """OMP_NUM_THREADS and the like; 0 leaves them unset."""
     python: str = "this"
     """Which interpreter, as in `Needs`."""
     accelerators: str | None = None
@@ -92,7 +92,7 @@ class Ticket:
     """What a launcher gives for a job that it has accepted."""
 
     run_id: str
-    """By which it is asked for from here on."""
+    """Names the job in every later call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ class Charge:
     """What a job costs, or may cost at most."""
 
     usd: float | None = None
-    """None where nobody sends a bill."""
+    """None where nothing is charged."""
     gpu_hours: float | None = None
     """None where the clock is not known."""
 
@@ -115,5 +115,5 @@ class JobState:
     """Once the job is done."""
 
     def outcome(self, spec: JobSpec) -> JobResult:
-        """The result, or what stands for one where the supervisor died before it wrote any."""
+        """The result, or what stands in for one where the supervisor died before it wrote any."""
         return self.result or lost_result(spec.run_id, spec.run_key, level=spec.sandbox)

@@ -21,7 +21,7 @@ def note_key(runs: Path, spec: JobSpec) -> None:
 
 
 def job_of_key(runs: Path, spec: JobSpec) -> str | None:
-    """Gives the job that computes the very same, behind no weaker a wall."""
+    """Gives the job that computes exactly the same, at the same or a stronger sandbox level."""
     try:
         run_id = (runs / KEYS / spec.run_key).read_text(encoding="utf-8")
         found = JobSpec.from_json((runs / run_id / names.SPEC).read_text(encoding="utf-8"))
@@ -33,5 +33,5 @@ def job_of_key(runs: Path, spec: JobSpec) -> str | None:
 
 
 def _identity(spec: JobSpec) -> tuple[object, ...]:
-    """What two jobs must share to compute the very same; limits of time do not count."""
+    """What two jobs must share to compute exactly the same; time limits do not count."""
     return spec.run_key, spec.tree, spec.data, tuple(map(untimed, spec.steps))

@@ -1,4 +1,4 @@
-"""The seam between who wants jobs and where they run, and the errors of this room.
+"""The seam between whoever wants jobs and where they run, and the errors of this room.
 
 LauncherError
 ├── UnknownJobError     nothing was ever submitted under this run_id
@@ -42,11 +42,11 @@ class Launcher(Protocol):
 
     @property
     def poll_seconds(self) -> float:
-        """Between two questions; each is one query for all jobs."""
+        """Pause between two polls; each is one query for all jobs."""
 
     @property
     def submits_at_once(self) -> int:
-        """Calls of `submit` that may go on side by side; more than 1 where one takes long."""
+        """Calls of `submit` that may run at once; more than 1 where one takes long."""
 
     def site(self, needs: Needs) -> Site:
         """Says where the jobs of a profile will run.
@@ -56,7 +56,7 @@ class Launcher(Protocol):
         """
 
     def submit(self, spec: JobSpec, files: Mapping[str, bytes]) -> Ticket:
-        """Starts the job unless one of its `run_id` runs, or has ended behind no weaker a wall.
+        """Starts the job unless one of its `run_id` runs, or ended at no weaker a level.
 
         May take long where the machine has to be found first.
 
@@ -66,9 +66,10 @@ class Launcher(Protocol):
         """
 
     def find(self, spec: JobSpec) -> str | None:
-        """Gives the run_id of a job that computes the very same: running, or done with a result.
+        """Gives the run_id of a job that computes exactly the same: running, or done with a result.
 
-        Same run_key, tree (scoring files included), data and steps, and no weaker a sandbox level.
+        Same run_key, tree (scoring files included), data and steps, and the same or a stronger
+        sandbox level.
         """
 
     def states(self, run_ids: Collection[str]) -> dict[str, JobState]:
@@ -81,12 +82,12 @@ class Launcher(Protocol):
         """Whether the outputs of a done job are still there, for a job that takes them."""
 
     def cancel(self, run_ids: Collection[str]) -> None:
-        """Has the whole process trees killed; the results then say cancelled."""
+        """Has the jobs' whole process trees killed; the results then say cancelled."""
 
     def reconcile(self) -> dict[str, JobState]:
         """Gives every job, live ones first, after killing what dead supervisors left behind.
 
-        A job that cannot be asked for is unknown, and not lost.
+        A job that cannot be reached is unknown, not lost.
         """
 
     def release(self, run_id: str, *, keep_outputs: bool) -> None:
@@ -96,4 +97,4 @@ class Launcher(Protocol):
         """The most that the job may cost; set aside before it is submitted."""
 
     def settle(self, spec: JobSpec, result: JobResult) -> Charge:
-        """What a job has cost that ended."""
+        """What a job that ended has cost."""

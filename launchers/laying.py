@@ -1,4 +1,4 @@
-"""How a job is laid down in a run folder, and how one that was is taken out of the way."""
+"""How a job's run folder is written, and how an earlier one is moved out of the way."""
 
 import os
 import time
@@ -11,7 +11,7 @@ from launchers.place import Place
 from launchers.tree import TreeError, pack_tree
 
 UNFINISHED = ".new-"
-"""Starts the name of a run folder that is still being laid down."""
+"""Starts the name of a run folder that is still being written."""
 UNFINISHED_SECONDS = 60.0
 """An unfinished folder that is older and locked by nobody is rubbish."""
 
@@ -25,7 +25,7 @@ def lay_job(run: Path, spec: JobSpec, place: Place, files: Mapping[str, bytes]) 
 
 
 def create_run(run: Path, spec: JobSpec, place: Place, files: Mapping[str, bytes]) -> int | None:
-    """Lays a run folder down beside its place and moves it there in one step.
+    """Writes a run folder next to its final place and moves it there in one step.
 
     Returns:
         A descriptor that holds its lock, or None if another process was first.
@@ -47,7 +47,7 @@ def create_run(run: Path, spec: JobSpec, place: Place, files: Mapping[str, bytes
 
 
 def set_aside(run: Path) -> None:
-    """Keeps the events of an unsettled job under another name and removes all else but the lock."""
+    """Keeps the events of an unsettled job under another name and removes all but the lock."""
     number = len(list(run.glob("events.lost-*.jsonl"))) + 1
     if (run / names.EVENTS).exists():
         (run / names.EVENTS).rename(run / f"events.lost-{number}.jsonl")

@@ -1,8 +1,9 @@
 """What a job left alive after its supervisor was killed with -9.
 
-The direct child dies with the supervisor by the kernel's hand. Deeper ones are found by the run's
+The kernel kills the direct child with the supervisor. Deeper ones are found by the run's
 marker in their environment, by the list of processes that the supervisor kept, and by descent from
-those. What cleared its environment and was forked less than one look before the kill is not found.
+those. A process that cleared its environment and was forked after the last look before the kill is
+not found.
 """
 
 import os

@@ -31,7 +31,7 @@ RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 LOCK_PATIENCE_SECONDS = 0.2
 """A poll holds the lock for microseconds; a supervisor for longer than this."""
 START_PATIENCE_SECONDS = 10.0
-"""How long a supervisor may take from its start until it takes signals."""
+"""How long a supervisor may take from its start until it handles signals."""
 
 
 class LocalLauncher:
@@ -66,9 +66,9 @@ class LocalLauncher:
     def submit(self, spec: JobSpec, files: Mapping[str, bytes]) -> Ticket:
         """Starts the job, or adopts the live or done one of the same `run_id`.
 
-        A job that is lost, whose result says nothing of the work (cancelled, infrastructure), or
-        that ran at a weaker sandbox level is started anew: what a dead supervisor left alive is
-        killed first, the earlier events are kept as events.lost-N.jsonl.
+        A job that is lost, whose result says nothing about the work (cancelled, infrastructure), or
+        that ran at a weaker sandbox level is started again: what a dead supervisor left alive is
+        killed first, and the earlier events are kept as events.lost-N.jsonl.
 
         Args:
             spec: the job.
@@ -89,7 +89,7 @@ class LocalLauncher:
         return Ticket(run_id=spec.run_id)
 
     def place(self, spec: JobSpec) -> Place:
-        """What a job is told of this machine.
+        """What a job is told about this machine.
 
         Raises:
             LauncherError: it does not have what the job needs.
@@ -97,7 +97,7 @@ class LocalLauncher:
         return place_here(spec, data=self.data, runs=self.runs)
 
     def find(self, spec: JobSpec) -> str | None:
-        """Gives the run_id of the newest job that computes the very same; a few system calls."""
+        """Gives the run_id of the newest job that computes exactly the same; a few system calls."""
         run_id = job_of_key(self.runs, spec)
         if run_id is None:
             return None
@@ -136,8 +136,7 @@ class LocalLauncher:
     def cancel(self, run_ids: Collection[str]) -> None:
         """Tells supervisors to kill their jobs; the results follow within a second or so.
 
-        A job that is done stays as it is, and an unknown one too. For a lost job the result is
-        written here.
+        A job that is done or unknown stays as it is. For a lost job the result is written here.
 
         Raises:
             LauncherError: a live supervisor does not say which process it is.
@@ -160,7 +159,7 @@ class LocalLauncher:
         return live | states
 
     def release(self, run_id: str, *, keep_outputs: bool) -> None:
-        """Removes the tree (and out/) of a done job; what says what happened stays.
+        """Removes the tree (and out/) of a done job; the records of what happened stay.
 
         Raises:
             JobRunningError: the job is not done.
@@ -179,11 +178,11 @@ class LocalLauncher:
             names.remove_tree(str(run / names.OUT))
 
     def reserve(self, spec: JobSpec) -> Charge:
-        """The most that a job may cost: no money, and the GPUs that it asks for by its clock."""
+        """The most that a job may cost: no money, and its GPUs times its time limits."""
         return most_charge(spec)
 
     def settle(self, spec: JobSpec, result: JobResult) -> Charge:
-        """What a job has cost that ended."""
+        """What a job that ended has cost."""
         return charge_of(spec, result)
 
     def _run(self, run_id: str) -> Path:
@@ -202,7 +201,7 @@ class LocalLauncher:
     def _restart_if_unsettled(
         self, run: Path, spec: JobSpec, place: Place, files: Mapping[str, bytes]
     ) -> None:
-        """Starts a job anew that is lost or whose result says nothing; leaves any other alone."""
+        """Starts a job again if it is lost or its result says nothing; leaves any other alone."""
         if is_settled(run, spec):
             return
         lock = names.take_lock(str(run), create=True, wait_seconds=LOCK_PATIENCE_SECONDS)
@@ -217,7 +216,7 @@ class LocalLauncher:
         self._start(run, lock)
 
     def _start(self, run: Path, lock: int) -> None:
-        """Starts the supervisor, to which the lock goes over; it is closed here."""
+        """Starts the supervisor, which takes over the lock; it is closed here."""
         try:
             self._nursery.start(str(run), lock)
         finally:

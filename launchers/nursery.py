@@ -1,10 +1,11 @@
 """A process that has imported the supervisor once and forks one for every job.
 
 Starting an interpreter and its imports costs about 40 ms of processor time, a fork 2 ms; with jobs
-of a second that is the difference between a busy machine and an idle one. Nothing of a job lives
-here: what is forked takes the lock of its run folder along, opens a session of its own and no
-longer needs the nursery, which ends when its launcher does. If it is killed, jobs on their way are
-lost in the ordinary sense (their lock is free) and start again when they are submitted again.
+of one second that is the difference between a busy machine and an idle one. No part of a job lives
+here: a forked supervisor takes the lock of its run folder along, opens a session of its own and no
+longer needs the nursery, which ends when its launcher does. If the nursery is killed, jobs being
+started are lost in the usual sense (their lock is free) and start again when they are submitted
+again.
 """
 
 import gc
@@ -63,7 +64,7 @@ class Nursery:
             try:
                 answer = connection.recv(1)
             except ConnectionResetError:
-                answer = b""  # it died before it started the job, which poll then calls lost
+                answer = b""  # it died before it started the job, which `states` then calls lost
         if answer == REFUSED:
             raise BlockingIOError(f"{run}: no process can be started; wait for others to end")
 
@@ -105,7 +106,7 @@ def _end(connection: socket.socket, process: "subprocess.Popen[bytes]") -> None:
 
 
 def serve(descriptor: int) -> int:
-    """The nursery itself: forks a supervisor for each run folder that it is told.
+    """The nursery itself: forks a supervisor for each run folder that it is sent.
 
     Args:
         descriptor: its end of the connection to the launcher.
@@ -115,7 +116,7 @@ def serve(descriptor: int) -> int:
     """
     from launchers.supervisor.supervise import main
 
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are not waited for
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended supervisors need no wait
     connection = socket.socket(fileno=descriptor)
     gc.freeze()
     while True:

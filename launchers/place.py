@@ -1,4 +1,4 @@
-"""What a job is told of the machine that works on it: `place.json`, beside its specification.
+"""What a job is told about the machine that runs it: `place.json`, next to its specification.
 
 A specification is the same wherever the job runs; paths and GPU numbers are the worker's, and the
 launcher that found the worker writes them down.

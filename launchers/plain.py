@@ -1,7 +1,8 @@
-"""Typed records to JSON and back, strictly: a text is what the type says, or it is refused.
+"""Typed records to JSON and back, strictly: a text that does not fit its type is refused.
 
-For frozen dataclasses whose fields are texts, numbers, truth values, records, and tuples or
-mappings of these. Where a field may hold one of several records, each has a `kind` that tells.
+For frozen dataclasses whose fields are texts, numbers, booleans, records, and tuples or
+mappings of these. Where a field may hold one of several records, each has a `kind` that tells them
+apart.
 """
 
 import json
@@ -52,7 +53,7 @@ def json_text(record: object) -> str:
 
 
 def read_text(cls: type[Record], text: str | bytes, where: str) -> Record:
-    """The record that `json_text` wrote down; see `read_record`.
+    """The record that `json_text` wrote; see `read_record`.
 
     Raises:
         PlainError: the text is no plain JSON, or does not fit the type.
@@ -65,7 +66,7 @@ def read_text(cls: type[Record], text: str | bytes, where: str) -> Record:
 
 
 def to_plain(value: Any) -> Any:  # noqa: ANN401  # any of the types above
-    """A record, and all in it, as JSON has it."""
+    """A record and all in it, as JSON values."""
     if value is None or type(value) in WORDS:
         return value
     if is_dataclass(value):
@@ -77,12 +78,12 @@ def to_plain(value: Any) -> Any:  # noqa: ANN401  # any of the types above
 
 
 def read_record(cls: type[Record], plain: object, where: str) -> Record:
-    """The record that `to_plain` wrote down.
+    """The record that `to_plain` wrote.
 
     Args:
         cls: its type, a dataclass.
         plain: what was read.
-        where: how messages call it, for example `spec.json`.
+        where: what messages call it, for example `spec.json`.
 
     Raises:
         PlainError: a field is unknown, missing, or of another type.
@@ -95,7 +96,7 @@ def read_record(cls: type[Record], plain: object, where: str) -> Record:
     missing = sorted(name for name, one in known.items() if name not in given and _is_needed(one))
     if unknown or missing:
         raise PlainError(
-            f"{where}: found the unknown fields {unknown} and not the needed {missing}, "
+            f"{where}: found unknown fields {unknown} and missing fields {missing}, "
             f"expected those of {cls.__name__}; write it with the same version that reads it"
         )
     return cls(
@@ -128,7 +129,7 @@ def read(kind: Any, value: Any, where: str) -> Any:  # noqa: ANN401  # any of th
 
 
 def _read_single(kind: type, value: object, where: str) -> object:
-    """A text, number or truth value; a whole number is a number too."""
+    """A text, number or boolean; a whole number is a number too."""
     fits = int | float if kind is float else kind
     if not isinstance(value, fits) or (isinstance(value, bool) and kind is not bool):
         raise _refusal(where, value, WORDS[kind])

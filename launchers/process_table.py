@@ -1,7 +1,7 @@
-"""The process table of this machine: who runs, below whom, since when, and with what CPU time.
+"""The process table of this machine: what runs, below what, since when, and with how much CPU time.
 
-All that differs between systems is here. Linux has /proc, and lets a process adopt the orphans
-below it and die with its parent; elsewhere `ps` must do, and both are left out.
+Everything that differs between systems is here. Linux has /proc, and lets a process adopt the
+orphans below it and die with its parent; elsewhere `ps` must do, and both are left out.
 """
 
 import ctypes
@@ -27,11 +27,11 @@ class Process(NamedTuple):
     group: int
     """Process group; a signal to it reaches all members at once, those being forked included."""
     born: int
-    """Start time; with the pid it names a process for ever. Clock ticks on Linux."""
+    """Start time; with the pid it identifies a process for good. Clock ticks on Linux."""
     cpu_seconds: float
     """Its own user and system time."""
     waited_seconds: float
-    """That of its dead children which it waited for."""
+    """That of the dead children that it waited for."""
     zombie: bool
     memory_bytes: int = 0
     """Resident, pages shared with others included."""
@@ -51,7 +51,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def boot_id() -> str:
-    """Names the present run of the machine: after a reboot, pids and start times mean nothing."""
+    """Identifies the current boot: after a reboot, pids and start times mean nothing."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return file.read().strip()
@@ -65,7 +65,7 @@ def become_subreaper() -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Has the kernel kill this process when its parent dies, even if that is already so."""
+    """Has the kernel kill this process when its parent dies, even if it is dead already."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(127)
@@ -93,7 +93,7 @@ def read_process(pid: int) -> Process | None:
 
 
 def proportional_bytes(pid: int) -> int | None:
-    """Memory of one process, each shared page divided among those that share it; None: not told."""
+    """Memory of one process, each shared page divided among its users; None if unknown."""
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             return sum(int(line.split()[1]) << 10 for line in file if line.startswith(b"Pss:"))
@@ -102,7 +102,7 @@ def proportional_bytes(pid: int) -> int | None:
 
 
 def process_table() -> list[Process]:
-    """Every process of the machine that may be seen."""
+    """Every process of the machine that can be seen."""
     if not LINUX:
         return _ps_table()
     rows = (read_process(int(name)) for name in os.listdir("/proc") if name.isdigit())
@@ -164,7 +164,7 @@ def descendants(root: int) -> list[Process]:
 
 
 def _walk(root: int) -> list[Process]:
-    """Descendants by the child lists: costs as much as the tree is big, not the machine."""
+    """Descendants by the child lists: the cost grows with the tree, not with the machine."""
     found: list[Process] = []
     pending = [root]
     while pending:

@@ -41,7 +41,7 @@ class ProcessTree:
         """Starts with no process seen.
 
         Args:
-            on_new: told of every process once.
+            on_new: called once with every process.
         """
         self._on_new = on_new
         self._seen: dict[tuple[int, int], float] = {}
@@ -75,10 +75,11 @@ class ProcessTree:
         return [row.pid for row in self._live if not row.zombie]
 
     def memory_bytes(self, *, above: int) -> int:
-        """Memory at the last look; shared pages are counted once where it looks like too much.
+        """Memory at the last look; shared pages are counted once where the total looks too high.
 
         Args:
-            above: where the cheap sum, which counts shared pages for each process, is not enough.
+            above: bytes from which the cheap sum, which counts shared pages per process, will not
+                do.
         """
         resident = sum(row.memory_bytes for row in self._live)
         if resident <= above or not LINUX:
@@ -136,7 +137,7 @@ class ProcessTree:
 
 
 def _signal_all(rows: Iterable[Process], number: signal.Signals) -> None:
-    """Sends a signal to each and to its group; those that are gone or not ours are passed over.
+    """Sends a signal to each and to its group; those that are gone or not ours are skipped.
 
     A job is started in a session of its own, so no group below it has members from outside.
     """

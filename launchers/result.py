@@ -1,7 +1,7 @@
 """How a job ended: the content of `result.json`, parsed once.
 
-The supervisor writes it, launchers hand it over, and whoever asked for the job reads it; nobody
-else spells its keys. Results that were written before jobs had steps are read too.
+The supervisor writes it, launchers hand it over, and whoever asked for the job reads it; no other
+code spells its keys. Results that were written before jobs had steps are read too.
 """
 
 from collections.abc import Mapping
@@ -81,7 +81,7 @@ class JobResult:
 
     @property
     def is_inconclusive(self) -> bool:
-        """Whether it says nothing of the work, so that the job may be started again."""
+        """Whether it says nothing about the work, so that the job may be started again."""
         return self.status == "cancelled" or self.blame in ("infrastructure", "setup")
 
     @property
@@ -133,7 +133,7 @@ class JobResult:
 
 
 def lost_result(run_id: str, run_key: str, *, level: str) -> JobResult:
-    """What stands for a result where the supervisor died before it wrote any."""
+    """What stands in for a result where the supervisor died before it wrote any."""
     return JobResult(
         run_id=run_id,
         run_key=run_key,
@@ -145,7 +145,7 @@ def lost_result(run_id: str, run_key: str, *, level: str) -> JobResult:
 
 
 def _with_steps(old: dict[str, Any]) -> dict[str, Any]:
-    """A result from before jobs had steps, when each trained and was scored, in today's form."""
+    """A result from before jobs had steps, when each trained and was scored, in current form."""
     kept = dict(old)
     train = [kept.pop(name, None) for name in ("wall_seconds", "cpu_seconds", "exit_code")]
     score = [kept.pop(name, None) for name in ("score_wall_seconds", "score_cpu_seconds")]
@@ -161,7 +161,7 @@ def _with_steps(old: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ending_of_training(old: Mapping[str, Any]) -> str:
-    """How the training of an old result ended, which it says by its blame and its reason alone."""
+    """How the training of an old result ended, which only its blame and reason tell."""
     if old.get("exit_code") is not None:
         return "exit"
     if old.get("status") == "cancelled":

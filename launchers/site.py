@@ -1,7 +1,6 @@
-"""Where a job will run: what its identity and its row say of the machine, asked of the launcher.
+"""Where a job will run: what its identity and row say about the machine, told by the launcher.
 
-The machine that asks for a job says nothing of it: its interpreter, torch and processor may be
-others.
+The machine that asks for a job does not count: its interpreter, torch and processor may differ.
 """
 
 from collections.abc import Callable
@@ -31,9 +30,9 @@ class Site:
     device_class: str
     """What it computes on, as `cpu-x86_64` or `H100`: results are bit-equal within one class."""
     usd_per_hour: float | None = None
-    """Price of the whole machine; None where nobody sends a bill."""
+    """Price of the whole machine; None where nothing is charged."""
     try_levels: Callable[[], tuple[Finding, ...]]
-    """Tries every sandbox level there, weakest first; done once by each process."""
+    """Tries every sandbox level there, weakest first; done once per process."""
 
     def finding(self, level: str) -> Finding:
         """What trying a level gave."""

@@ -28,7 +28,7 @@ def state_of(run: Path) -> JobState:
 
 
 def is_settled(run: Path, spec: JobSpec) -> bool:
-    """Whether the job has a result that says something of the work, behind no weaker a wall."""
+    """Whether the job has a result that says something about the work, at no weaker a level."""
     result = names.read_result(str(run))
     if result is None or result.is_inconclusive:
         return False
@@ -36,7 +36,7 @@ def is_settled(run: Path, spec: JobSpec) -> bool:
 
 
 def terminate_supervisor(run: Path) -> bool:
-    """Sends SIGTERM to the process that the lock file names, if it is the one that wrote it."""
+    """Sends SIGTERM to the process that the lock file names, if that process wrote it."""
     try:
         pid, born = map(int, (run / names.LOCK).read_text(encoding="utf-8").split())
     except ValueError:

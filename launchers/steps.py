@@ -9,9 +9,9 @@
 A command names a program of the tree and its arguments; the worker puts its interpreter in front.
 `{name}` in an argument is the path of the mount of that name as the program sees it. `{out}` is the
 folder that the outputs of a Run are taken from. A grader reports in the file `{report}`, starts its
-server with the words that the one argument `{server}` stands for, and tells it of a mount of the
-server's by `{server.name}`, which is the path that the server sees. A Harvest stands right behind
-its Run.
+server with the words that the single argument `{server}` stands for, and passes it one of its
+mounts as `{server.name}`, which is the path that the server sees. A Harvest directly follows its
+Run.
 """
 
 from collections.abc import Mapping
@@ -31,15 +31,15 @@ class Run:
     kind: ClassVar[str] = "run"
 
     name: str
-    """Unique in the job; by it the step stands in the result."""
+    """Unique in the job; names the step in the result."""
     command: tuple[str, ...]
     mounts: Mapping[str, str]
-    """Name -> what the program may read there: a path below the job's data, as `data/train`, or
-    `outputs`."""
+    """Name -> what the program may read there: a path below the job's data, such as `data/train`,
+    or `outputs`."""
     wall_seconds: float
     """By the supervisor's monotonic clock. What is complete at the deadline is still harvested."""
     cpu_seconds: float | None = None
-    """CPU time of the whole process tree at which it is killed; None: no such limit."""
+    """CPU time of the whole process tree at which it is killed; None for no such limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grade:
-    """Runs a trusted program beside the frozen files alone; its report is an evaluation."""
+    """Runs a trusted program in a folder of the frozen files alone; its report is an evaluation."""
 
     kind: ClassVar[str] = "grade"
 
@@ -100,7 +100,7 @@ def as_plain(step: Step) -> dict[str, object]:
 
 
 def read_step(plain: Mapping[str, object]) -> Step:
-    """The step that `as_plain` wrote down.
+    """The step that `as_plain` wrote.
 
     Raises:
         ValueError: its kind or a field is unknown, a field is missing or of another type.
@@ -110,9 +110,9 @@ def read_step(plain: Mapping[str, object]) -> Step:
 
 
 def untimed(step: Step) -> Step:
-    """The step without its limits of time: equal ones do the same work.
+    """The step without its time limits: equal ones do the same work.
 
-    Outputs are taken by their hashes, so that it does not matter of which job they were kept.
+    Outputs are taken by their hashes, so it does not matter which job kept them.
     """
     if isinstance(step, Run):
         return replace(step, wall_seconds=0.0, cpu_seconds=None)

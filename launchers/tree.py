@@ -1,4 +1,4 @@
-"""The patched tree of a job: its hash, how it travels in one file, and how it is laid down."""
+"""The patched tree of a job: its hash, how it travels in one file, and how it is written out."""
 
 import hashlib
 import json
@@ -77,7 +77,7 @@ def pack_tree(files: Mapping[str, bytes]) -> bytes:
 
 
 def unpack_tree(packed: bytes) -> dict[str, bytes]:
-    """The tree that `pack_tree` wrote down.
+    """The tree that `pack_tree` wrote.
 
     Returns:
         Relative path with forward slashes -> content.

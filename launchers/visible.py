@@ -1,19 +1,20 @@
 r"""Text that a job or a model wrote, made safe to show: to people, and to models as data.
 
-A log may hold anything: sequences that clear a terminal or set its title, characters that turn the
-order of letters around, blanks that hide words, a line that says that the log ends here. `visible`
+A log may hold anything: sequences that clear a terminal or set its title, characters that reverse
+the order of letters, blanks that hide words, a line that claims that the log ends here. `visible`
 is for terminals and pages, `fenced` for prompts; neither changes what is stored. Markup of the
 place where the text goes (rich, Markdown, HTML) is left to whoever puts it there.
 
-A backslash stays as it is, so that shown text may be shown again without growing; the four letters
-`\x1b` in a log and an escaped character therefore look the same, and the stored log tells which.
+A backslash stays as it is, so that shown text may be shown again without growing; the four
+characters `\x1b` in a log and an escaped character therefore look the same, and the stored log
+tells which.
 """
 
 import os
 import re
 
 SUSPECTS = re.compile(r"[^\n\t -~]")
-"""All but what every terminal and every reader takes as it stands."""
+"""All but what every terminal and every reader shows as it is."""
 SPACES = (
     "\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 )
@@ -22,7 +23,7 @@ BLANKS = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
     "\U000e0100-\U000e01ef]"
 )
-"""Called printable by Unicode, yet nothing is seen of them."""
+"""Printable according to Unicode, yet invisible."""
 NONCE = re.compile("[0-9a-f]{16}")
 FENCED_CHARACTERS = 16_000
 """What a fence holds unless it is told otherwise; a log tail is a quarter of it."""
@@ -34,7 +35,7 @@ CUT = "\n... {count} characters left out here ...\n"
 
 
 def is_hidden(character: str) -> bool:
-    """Whether one character does something else than to be seen: controls, directions, blanks."""
+    """Whether a character does anything but show itself: controls, directions, blanks."""
     if character.isprintable():
         return BLANKS.match(character) is not None
     return character not in SPACES and character not in "\n\t"
@@ -70,13 +71,13 @@ def _shown(match: re.Match[str]) -> str:
 
 
 def fenced(text: str, *, nonce: str | None = None, limit: int = FENCED_CHARACTERS) -> str:
-    """The text between two lines that it cannot forge, said to be data; for a prompt.
+    """The text between two lines that it cannot forge, marked as data; for a prompt.
 
     Args:
         text: what a program printed.
         nonce: 16 hexadecimal digits that the text cannot know; drawn here unless a prompt has to
             come out the same twice.
-        limit: most characters of the text; of a longer one head and tail are kept.
+        limit: most characters of the text; a longer one keeps its head and tail.
 
     Raises:
         ValueError: the nonce has another form, or stands in the text.

@@ -457,7 +457,7 @@ def test_a_first_commit_without_its_event_is_healed_by_the_next_writer(writer):
     opening = again.begin(0, Stage.IDEAS, reads=["evolution/0000/0/1"])
     assert opening.kind is OpeningKind.COMPLETE
     assert (opening.attempt.counts, opening.attempt.reads) == ({"rows": 2}, ())
-    assert "before it said so" in opening.attempt.reason
+    assert "before it recorded that" in opening.attempt.reason
 
 
 def test_a_lineage_is_walked_to_its_roots_once_and_across_attempts(writer):

@@ -310,7 +310,7 @@ def test_a_budget_in_dollars_needs_a_server_that_counts(home):
     with ModelServer(lambda request: replace(mute(request), output_tokens=-5)) as server:
         write_asking(home, server, epochs=1, budget={"max_usd": 5.0})
         with pytest.raises(
-            VarveError, match=r"counts no tokens, so that budget\.max_usd cannot hold"
+            VarveError, match=r"counts no tokens, so that budget\.max_usd cannot be enforced"
         ):
             run_all(home)
     assert len(rows(home, Completion)) == 1, "the answer is kept, and no other one asked for"

@@ -143,7 +143,7 @@ def changed(path: str, value: object) -> str:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("run_id", None, r"spec\.json: .*not the needed \['run_id'\]"),
+        ("run_id", None, r"spec\.json: .*missing fields \['run_id'\]"),
         ("surprise", 1, r"spec\.json: .*unknown fields \['surprise'\]"),
         ("threads", "1", r"spec\.json: threads: found '1', expected a whole number"),
         ("threads", True, r"threads: found True, expected a whole number"),

@@ -126,7 +126,7 @@ def test_keys_of_later_work_are_known_and_refused(tmp_path, changes):
         ("type: assets.campaign.Campaign\n", "environment: Field required"),
         (
             "type: assets.campaign.Campaign\nattributes: {epochs: 1, epochs: 2}",
-            "'epochs' stands twice",
+            "'epochs' appears twice",
         ),
     ],
 )

@@ -163,7 +163,7 @@ def test_history_is_told_too_and_says_what_is_current(home):
         "and patch_id in (select patch_id from patches join ideas using (idea_id) "
         "where title = 'Title of squares')",
     )
-    assert f"run {old} · screening · seed 0 · finished · attempt 0, not current any more" in text
+    assert f"run {old} · screening · seed 0 · finished · attempt 0, no longer current" in text
     assert f"  taken over from run {old}: the same code, data and seed" in text
     assert "attempt 1, current" in text
     only = shown(home, old)
@@ -219,7 +219,7 @@ def test_an_ambiguous_beginning_lists_the_matches(tmp_path):
     with pytest.raises(VarveError) as error:
         find_row(lake, "abcdef")
     assert str(error.value).splitlines() == [
-        "'abcdef' is how several ids begin; give more digits:",
+        "several ids begin with 'abcdef'; give more digits:",
         "  idea_id abcdef0000000001 (campaign c, epoch 0000)",
         "  idea_id abcdef1111111111 (campaign c, epoch 0000)",
         "  patch_id abcdef2222222222 (campaign c, epoch 0000)",
@@ -312,7 +312,7 @@ def test_a_cancelled_run_blames_nobody_and_an_unknown_parent_is_said():
     row = idea("x", kind="exploit", parents=("0123456789abcdef",))
     lines = told(row, patch("x"), run("x", status=RunStatus.CANCELLED, sandbox_level=None))
     assert "  parent 0123456789abcdef: not in this lake" in lines
-    assert "  Stopped on the user's word. It says nothing of the idea." in lines
+    assert "  Stopped at the user's request. It says nothing of the idea." in lines
     assert "  sandbox level unknown, with no gap on record" in lines
     assert "log: the job printed nothing" in lines
 

@@ -68,7 +68,7 @@ def test_an_evaluator_that_breaks_stops_the_search_and_burns_no_epochs(home, fol
     whole = evaluate.read_text()
     evaluate.write_text("raise SystemExit(3)\n")
     write_campaign(home.campaigns, environment=str(folder))
-    with pytest.raises(VarveError, match="failed for reasons of the machine, baselines among them"):
+    with pytest.raises(VarveError, match="failed because of the machine, baselines among them"):
         search_all(home)
     log = Lake.open(home.lake).attempts("small")
     assert [a.stage for a in log.open_attempts()] == [Stage.RUNS]

@@ -17,14 +17,14 @@ from lake.tables import Blame, Completion
 T = TypeVar("T")
 
 MOST_ASKED = 2
-"""Times that a process asks one question to which no answer comes, each with all its tries."""
+"""Times that a process asks a question that gets no answer, each with all its tries."""
 LOOK_SECONDS = 0.1
-"""Between two looks at whether the user wants to stop."""
+"""Pause between two checks whether the user wants to stop."""
 WARMING_SECONDS = 60.0
-"""Most that calls wait for the first one with their prefix."""
+"""Longest that calls wait for the first one with their prefix."""
 FLUSH_SECONDS = 1.0
-"""Between two moves of what was recorded to the lake."""
-STOPPED = "stopped on your word before every model had answered; search again to go on"
+"""Pause between two moves of what was recorded to the lake."""
+STOPPED = "stopped at your request before every model had answered; search again to go on"
 
 
 class Asking:
@@ -56,8 +56,8 @@ class Asking:
     ) -> Completion:
         """The attempt's completion for (role, ordinal, revision): the stored one, else the answer.
 
-        That no answer came (`Finish.ERROR`) is a row and no answer: it is asked again, some times
-        now, and by whoever resumes the attempt.
+        A call without an answer (`Finish.ERROR`) is only a row: it is asked again, a few times now,
+        and by whoever resumes the attempt.
 
         Args:
             call: what is asked.
@@ -124,9 +124,9 @@ class Asking:
         answered = completion.finish_reason == Finish.STOP and completion.price is not None
         if self.context.view.settings.budget.caps_money and answered and uncounted:
             raise ProviderError(
-                f"{completion.model} counts no tokens, so that budget.max_usd cannot hold. Take "
-                "the caps in dollars out of defs.yaml, or ask a server that reports usage; the "
-                "answer is kept"
+                f"{completion.model} counts no tokens, so that budget.max_usd cannot be enforced. "
+                "Take the caps in dollars out of defs.yaml, or ask a server that reports usage; "
+                "the answer is kept"
             )
 
     @asynccontextmanager
@@ -134,7 +134,7 @@ class Asking:
         """Lets the first call with a prefix go alone, so that all others find it in the cache.
 
         A provider has a prefix in its cache once the first answer begins: forty calls at once would
-        each pay for all of it. Whoever has waited long enough goes on without.
+        each pay for all of it. Calls that have waited long enough go on without it.
         """
         if prefix is None:
             yield
@@ -151,7 +151,7 @@ class Asking:
             self._warm[prefix].set()
 
     def _check(self) -> None:
-        """Lets a call be sent, or says why none may be any more."""
+        """Lets a call be sent, or raises why no more may be."""
         if self._halt is not None:
             raise self._halt
         if self.context.stop.level is not StopLevel.GO:
@@ -159,7 +159,7 @@ class Asking:
         self.context.spending.check()
 
     def report(self) -> None:
-        """Tells whoever watches where the calls stand."""
+        """Tells the monitor where the calls stand."""
         self.context.monitor.jobs(
             JobsProgress(
                 epoch=self.context.view.epoch,
@@ -173,10 +173,10 @@ class Asking:
         )
 
     async def all(self, works: Iterable[Awaitable[T]]) -> list[T]:
-        """Results of works that go on side by side; when one fails, the others are waited for.
+        """Results of tasks that run side by side; when one fails, the others are waited for.
 
-        Answers that are on their way are paid for, so that nothing is cancelled but on the user's
-        word.
+        Answers that are on their way are paid for, so nothing is cancelled except at the user's
+        request.
         """
         found = await asyncio.gather(*works, return_exceptions=True)
         failures = [each for each in found if isinstance(each, BaseException)]
@@ -185,7 +185,7 @@ class Asking:
         return [each for each in found if not isinstance(each, BaseException)]
 
     async def watched(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of a work, while the user may stop it and recorded facts reach the lake."""
+        """The result of a task, while the user may stop it and recorded facts reach the lake."""
         task = asyncio.ensure_future(work)
         while not task.done():
             await asyncio.wait([task], timeout=LOOK_SECONDS)
@@ -213,7 +213,7 @@ class Asking:
 def ask(
     context: Context, models: Sequence[Model], work: Callable[[Asking], Coroutine[Any, Any, T]]
 ) -> T:
-    """Run what asks models, as many calls at once as they take, and end their connections."""
+    """Run what asks models, as many calls at once as they take, then close their connections."""
 
     async def whole() -> T:
         asking = Asking(context, models)
@@ -272,16 +272,16 @@ def _row(
 
 
 def no_answer(completion: Completion) -> ProviderError:
-    """What is said where a stage cannot go on without an answer that did not come."""
+    """The error of a stage that cannot go on without an answer that did not come."""
     return ProviderError(
-        f"{completion.model}: no answer came: {completion.reason}. See to the provider or to the "
+        f"{completion.model}: no answer came: {completion.reason}. Check the provider or the "
         "settings, then run the same command again: what was answered is kept, and what was not is "
         "asked again"
     )
 
 
 def blame_of(finish: str) -> Blame | None:
-    """Who is to blame that a call gave nothing to work with."""
+    """Whom to blame for a call that gave nothing to work with."""
     if finish == Finish.STOP:
         return None
     return Blame.INFRASTRUCTURE if finish == Finish.ERROR else Blame.MODEL

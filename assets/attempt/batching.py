@@ -20,7 +20,7 @@ class BatchRecorder:
         self._writing: asyncio.Task[None] | None = None
 
     async def keep(self, row: Row) -> None:
-        """Returns when the row is durable; it will be, also if whoever waits is cancelled."""
+        """Returns when the row is durable; it will be, even if whoever waits is cancelled."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((row, done))
         if self._writing is None or self._writing.done():

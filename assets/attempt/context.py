@@ -26,7 +26,7 @@ class Produced:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """An attempt with all that may be used to work on it."""
+    """An attempt, and all that may be used to work on it."""
 
     view: AttemptView
     writer: Writer

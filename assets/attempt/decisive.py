@@ -1,4 +1,4 @@
-"""Settings that decide what an open attempt asks and runs: under others it is not gone on with."""
+"""Settings that decide what an open attempt asks and runs: it is not resumed under others."""
 
 import json
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from lake.attempts import Attempt
 from lake.writer import Writer
 
 WHO = ("protocol", "base_url")
-"""Of a provider, what decides who answers."""
+"""The parts of a provider that decide who answers."""
 
 
 def abandon_other_settings(
@@ -33,11 +33,11 @@ def abandon_other_settings(
 
 
 def _decisive(config: str, decided_by: Collection[str]) -> dict[str, Any]:
-    """What of a configuration decides what the stage asks and runs; as this version reads it."""
+    """What in a configuration decides what the stage asks and runs, as this version reads it."""
     found: dict[str, Any] = json.loads(config)
     try:
         settings = recorded_settings(config)
-    except ValidationError:  # of a version with other keys
+    except ValidationError:  # written by a version with other keys
         return found
     told = settings.model_dump(include={"seed", *decided_by})
     asked = {role.model for role in (*settings.ideators, settings.implementer)}

@@ -64,12 +64,12 @@ class Stop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """What whoever calls has to say: watches, may stop, may name a sandbox level.
+    """What the caller brings along: a monitor, a stop, perhaps a sandbox level.
 
-    Nobody does when Dagster runs the steps by itself.
+    Nothing where Dagster runs the steps by itself.
     """
 
     monitor: Monitor = field(default_factory=Silent)
     stop: Stop = field(default_factory=Stop)
     sandbox: str | None = None
-    """Level named on this very call."""
+    """Level named on this call."""

@@ -1,4 +1,4 @@
-"""Work on one campaign: what is open while somebody holds its lock, and the contexts made of it."""
+"""Work on one campaign: what is open while its lock is held, and the contexts made from it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -27,7 +27,7 @@ WITHOUT_JOBS = "none"
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """A campaign that is worked on."""
+    """A campaign that is being worked on."""
 
     setup: Setup
     writer: Writer
@@ -44,12 +44,12 @@ class Session:
         return choose_level(setup.settings, setup.site, named=self.hooks.sandbox)
 
     def context(self, attempt: Attempt, *, with_jobs: bool, reads: Sequence[str] = ()) -> Context:
-        """An attempt with all that may be used to work on it.
+        """An attempt, and all that may be used to work on it.
 
         Args:
             attempt: open, or complete to be extended.
             with_jobs: whether jobs are run for it.
-            reads: what it rests on, where that has grown since it said so.
+            reads: what it rests on, where that has grown since it was recorded.
         """
         writer, setup = self.writer, self.setup
         writer.flush()
@@ -70,7 +70,7 @@ class Session:
 
 @contextmanager
 def open_session(home: Home, campaign: str, hooks: Hooks) -> Iterator[Session]:
-    """Read what the campaign stands on and open what it writes to; the caller holds its lock.
+    """Read what the campaign rests on and open what it writes to; the caller holds its lock.
 
     Raises:
         VarveError: naming what cannot be used.

@@ -35,7 +35,7 @@ class Spending:
     total: Bill = field(default_factory=Bill)
     of_epoch: Bill = field(default_factory=Bill)
     reserved: dict[str, Charge] = field(default_factory=dict)
-    """Run id -> the most that a job which runs may cost."""
+    """Run id -> the most that a running job may cost."""
 
     @classmethod
     def of(cls, campaign: str, epoch: int, budget: Budget, past: Mapping[int, Cost]) -> "Spending":
@@ -62,7 +62,7 @@ class Spending:
         self.count(usd=charge.usd, gpu_hours=charge.gpu_hours)
 
     def check(self, most: Charge = NOTHING) -> None:
-        """Lets new work start.
+        """Lets new work start, or refuses it.
 
         Args:
             most: what it may cost.
@@ -84,7 +84,7 @@ class Spending:
         for key, spent, cap, unit in self._caps():
             wanted = usd if unit == "USD" else hours
             if cap is not None and wanted and spent + wanted > cap:
-                more = f", the next job and those that run may cost {wanted:.4g} more,"
+                more = f", the next job and the running ones may cost {wanted:.4g} more,"
                 return self._words(key, spent, cap, f"{unit} are spent{more}")
         return None
 

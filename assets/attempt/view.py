@@ -1,6 +1,6 @@
 """One attempt of a stage, open or closed: what it rests on and what it sees.
 
-A view has no hands: it starts nothing and writes nothing. `attempt.context` adds the means.
+A view starts nothing and writes nothing; `attempt.context` adds the means.
 """
 
 from collections.abc import Sequence
@@ -48,11 +48,11 @@ class AttemptView:
     attempt: Attempt
     history: History
     _known: dict[Read, list[Any]] = field(default_factory=dict, init=False, repr=False)
-    """Rows that were read already, by what was read."""
+    """Rows that were already read, by the read."""
 
     @property
     def settings(self) -> CampaignSettings:
-        """Of the campaign; for a closed attempt those that it was worked on under."""
+        """Of the campaign; for a closed attempt, those that it was made under."""
         return self.setup.settings
 
     @property
@@ -103,7 +103,7 @@ class AttemptView:
 
     @cached_property
     def brief(self) -> EnvironmentBrief:
-        """What models are told of the environment."""
+        """What models are told about the environment."""
         return brief_of(self.environment, self.settings.profile)
 
     @cached_property
@@ -131,7 +131,7 @@ class AttemptView:
         """The CPU-time rule, where the profile has one.
 
         Args:
-            own: baseline runs of this epoch; they count in the first one, where no others are.
+            own: baseline runs of this epoch; they count in the first epoch, which has no others.
         """
         if self.profile.compute != "cpu":
             return None
@@ -151,7 +151,7 @@ def view_of(
         lake: where the rows are.
         log: the campaign's attempts.
         attempt: of any state.
-        reads: what it rests on, where that has grown since it said so.
+        reads: what it rests on, where that has grown since it was recorded.
     """
     settings = setup.settings
     if attempt.state is not AttemptState.OPEN and attempt.config:

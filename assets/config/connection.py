@@ -19,13 +19,13 @@ ADDRESSES: Mapping[str, str] = {
     "openai": "https://api.openai.com/v1",
     "openai_chat": "https://api.openai.com/v1",
 }
-"""Used where no base_url is given; the SDKs' own variables for it are not looked at."""
+"""Used where no base_url is given; the SDKs' own variables for it are ignored."""
 KEYS: Mapping[str, str] = {
     "anthropic": "ANTHROPIC_API_KEY",
     "openai": "OPENAI_API_KEY",
     "openai_chat": "OPENAI_API_KEY",
 }
-"""Variables of the keys that belong to those addresses."""
+"""Variables that hold the keys for those addresses."""
 MAX_TOKENS = 1_000_000
 
 
@@ -60,12 +60,12 @@ class ResponsesOptions(StrictModel):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
-    """Of the reasoning, to be kept as thinking; some accounts may not ask for it."""
+    """Of the reasoning, kept as thinking; some accounts may not ask for it."""
     verbosity: Literal["low", "medium", "high"] | None = None
 
 
 class ChatOptions(StrictModel):
-    """Chat completions, of OpenAI or of a server that speaks them."""
+    """Chat completions, from OpenAI or from a server that speaks the same protocol."""
 
     max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -107,12 +107,12 @@ class Connection(BaseModel):
     options: Options
     """Those of the protocol; a mapping is checked against them."""
     price: Rates | None = None
-    """Of an own server, for example 0; None takes the price table's."""
+    """For a server of your own, for example 0; None uses the price table."""
 
     @model_validator(mode="before")
     @classmethod
     def _read_options(cls, fields: Any) -> Any:  # noqa: ANN401  pydantic hands over anything
-        """Options as a mapping become those of the protocol; none are its defaults."""
+        """Turn a mapping into the protocol's options; without one, take its defaults."""
         if not isinstance(fields, dict) or fields.get("protocol") not in OPTIONS:
             return {"options": ChatOptions(), **fields} if isinstance(fields, dict) else fields
         options = fields.get("options") or {}

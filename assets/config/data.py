@@ -34,12 +34,12 @@ class PreparedData:
 
     @property
     def digest(self) -> str:
-        """By which a job names the data, wherever it runs."""
+        """The name by which a job refers to the data, wherever it runs."""
         return content_hash(self.train_hash, self.hidden_hash)
 
 
 def torch_version() -> str:
-    """The torch of the machine that prepares data, found without importing it; `none` for none."""
+    """The torch of the machine that prepares data, found without importing it; `none` if absent."""
     try:
         return metadata.version("torch")
     except metadata.PackageNotFoundError:
@@ -66,7 +66,7 @@ def prepare_data(environment: Environment, profile: str, *, folder: Path) -> Pre
 
 
 def _name_by_hash(data: PreparedData, folder: Path) -> None:
-    """Lets a launcher find the data by what it holds, also in a home that was moved."""
+    """Let a launcher find the data by content, even in a home that was moved."""
     link = folder / data.digest
     target = Path("..") / data.path.name
     if link.is_dir() and (not link.is_symlink() or link.readlink() == target):

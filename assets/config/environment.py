@@ -1,8 +1,7 @@
 """Read an environment folder: its manifest, its files, and what identifies it.
 
 The *tree* is every file of the folder but README.md, the manifest, the catalog, hidden files and
-caches.
-Patches may change the *editable* part; the rest of the tree is laid down from here, pristine.
+caches. Patches may change the *editable* part; the rest is copied from here unchanged.
 """
 
 import tomllib
@@ -33,8 +32,8 @@ class Table(BaseModel):
 
 
 COMPUTE_LIMIT = 1.5
-"""Most CPU time, in medians of the campaign's own baseline runs: of training, and of scoring, where
-a model could go on with its training."""
+"""Most CPU time, as a multiple of the median of the campaign's own baseline runs: for training, and
+for scoring, where a model could go on training."""
 
 
 class OutputRule(Table):
@@ -62,9 +61,9 @@ class AuditRule(Table):
     """How many cuts of the leak audit a score needs; 0 where the input holds no target."""
 
     cuts: Annotated[int, Field(ge=0)] = 0
-    """Of every score."""
+    """For every score."""
     deep: Annotated[int, Field(ge=0)] = 0
-    """Of one that may become a parent or a winner."""
+    """For a score that may become a parent or a winner."""
 
     @model_validator(mode="after")
     def _deep_is_deeper(self) -> "AuditRule":

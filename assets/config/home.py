@@ -1,6 +1,6 @@
 """Where a project's state lies: the one file that reads it from the process environment.
 
-VARVE_HOME       everything but the code; default `.varve` beside it
+VARVE_HOME       everything but the code; default `.varve` next to it
 VARVE_LAKE       folder or URI of the lake; default `VARVE_HOME/lake`
 VARVE_CAMPAIGNS  folder of campaigns; default `assets/campaigns`
 """
@@ -61,7 +61,7 @@ def _resolved(lake: str | None) -> str | None:
 
 
 def server_environment(home: Home) -> dict[str, str]:
-    """What Dagster's servers inherit: everything, with the places resolved."""
+    """What Dagster's servers inherit: everything, with these paths resolved."""
     return os.environ | {
         "DAGSTER_HOME": str(home.dagster),
         "DAGSTER_DISABLE_TELEMETRY": "1",

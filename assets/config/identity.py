@@ -1,4 +1,4 @@
-"""What a campaign measures, fixed by its first attempt: scores before and after must compare."""
+"""What a campaign measures, fixed by its first attempt so that all its scores can be compared."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -36,7 +36,7 @@ def evaluator_hash(environment: Environment, data: PreparedData) -> str:
 
 
 def identify(environment: Environment, profile: str, data: PreparedData) -> Identity:
-    """The identity that a campaign has as its environment is now."""
+    """The identity of a campaign, given its environment as it is now."""
     manifest = environment.manifest
     return Identity(
         environment=environment.tree,
@@ -59,6 +59,6 @@ def check_identity(campaign: str, now: Identity, log: AttemptLog) -> None:
         if first is not None and first[part] != found:
             raise IdentityError(
                 f"campaign {campaign}: its {part} has changed since its first attempt: "
-                f"found {found}, expected {first[part]}. Scores before and after would not "
-                "compare: put the environment back, or go on under a new campaign name"
+                f"found {found}, expected {first[part]}. Scores before and after could not "
+                "be compared: restore the environment, or go on under a new campaign name"
             )

@@ -1,9 +1,9 @@
-"""What tokens cost: the price table beside this file, and prices of one's own.
+"""What tokens cost: the price table next to this file, and a user's own prices.
 
 `prices.toml` has list prices of standard processing, each with the page it was read from. A model
-that is not in it has no cost, rather than a guessed one. Left out: discounts of batches and
-contracts, surcharges of regions, and caches that are kept longer than the usual 5 or 30 minutes;
-none of them is asked for by our requests.
+that is not in it has no cost, rather than a guessed one. Left out: batch and contract discounts,
+regional surcharges, and caches kept longer than the usual 5 or 30 minutes; our requests ask for
+none of them.
 """
 
 import json
@@ -25,7 +25,7 @@ VENDORS: Mapping[str, str] = {
 }
 """Protocol -> section of the table."""
 SNAPSHOT = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2})$")
-"""The date at the end of a model's name, in both vendors' writing."""
+"""The date at the end of a model's name, as either vendor writes it."""
 
 Dollars = Annotated[float, Field(ge=0, le=100_000)]
 
@@ -45,16 +45,16 @@ class Rates(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """A row of the price table, or an own price."""
+    """A row of the price table, or a user's own price."""
 
     model: str | None
-    """As the table calls it; None for an own price."""
+    """As the table calls it; None for a user's own price."""
     version: str | None
     """Of the table."""
     source: str
     rates: Rates
     long_above: int | None = None
-    """Prompts of more tokens than that cost `long`, for the whole call."""
+    """With more prompt tokens than this, the whole call costs `long`."""
     long: Rates | None = None
 
     def as_json(self) -> str:

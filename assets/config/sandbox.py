@@ -2,7 +2,7 @@
 
 Patches of a catalog in this repository are our own code and run at the best level there is.
 Patches that a model wrote need bubblewrap. A weaker level for them cannot be set in a file, which
-outlives the moment in which somebody thought about it: it is named on the very call.
+would outlast the decision: it must be named on the call itself.
 """
 
 from assets.config.environment import CATALOG_FILE, find_environment
@@ -14,7 +14,7 @@ from launchers.sandbox.levels import LEVELS, at_least
 
 STRONGEST = list(LEVELS)[-1]
 OURS = "catalog"
-"""The model whose patches are code of this repository, if its file lies in it."""
+"""The model whose patches are code of this repository, if its file is in it."""
 LEVEL_TAG = "varve/sandbox"
 """Tag of a Dagster run that names the level for that run."""
 
@@ -28,7 +28,7 @@ def choose_level(settings: CampaignSettings, site: Site, *, named: str | None) -
         named: level that the user named on this call, if any.
 
     Raises:
-        SandboxError: the level does not work there, or is too weak for who wrote the patches.
+        SandboxError: the level does not work there, or is too weak for the author of the patches.
     """
     wanted = named or settings.sandbox
     if wanted != "auto" and wanted not in LEVELS:
@@ -41,7 +41,7 @@ def choose_level(settings: CampaignSettings, site: Site, *, named: str | None) -
 
 
 def level_line(level: str) -> str:
-    """One line that says what wall the jobs of a call have, and how to get a better one."""
+    """One line that says at which level the jobs of a call run, and how to get a better one."""
     if level == STRONGEST:
         return f"jobs run in the sandbox at level {level}"
     return (
@@ -58,7 +58,7 @@ def writes_own_code(settings: CampaignSettings) -> bool:
 
 
 def _lies_here(catalog: str) -> bool:
-    """Whether a catalog is one of this repository."""
+    """Whether a catalog is in this repository."""
     return (PROJECT / catalog).resolve().is_relative_to(PROJECT)
 
 
@@ -73,8 +73,8 @@ def _for_model_code(wanted: str, site: Site, *, named: bool) -> str:
     if named or site.finding(level).works:
         return _working(level, site)
     raise SandboxError(
-        f"{_refusal(level, site)} The patches are written by a model, so nothing weaker is taken "
-        "by itself; to accept a weaker level, name it on the call: --sandbox landlock or "
+        f"{_refusal(level, site)} The patches are written by a model, so no weaker level is "
+        "chosen for you; to accept a weaker level, name it on the call: --sandbox landlock or "
         "--sandbox none"
     )
 

@@ -1,7 +1,7 @@
 """What a campaign's `defs.yaml` may say: every key with its type, bounds and default.
 
-Defaults are the paper's (arXiv 2601.14525). Keys that ask for more than exists are known and
-refused with "not available yet", so that a file written for them fails on load and not at night.
+Defaults are the paper's (arXiv 2601.14525). Keys for what does not exist yet are refused with
+"not available yet", so that a file written for them fails on load and not hours later.
 """
 
 import json
@@ -19,13 +19,14 @@ from assets.errors import CampaignError
 
 CATALOG, RECORDED = "catalog", "recorded"
 WITHOUT_PROVIDER = (CATALOG, RECORDED)
-"""Models that nobody is asked for."""
+"""Models that need no provider."""
 DIFFS, REVISIONS = 10, 2
-"""Of a language model that implements, unless the file says otherwise."""
+"""For a language model as implementer, unless the file says otherwise."""
 THRESHOLD = 0.65
-"""Jaccard similarity from which two ideas are one. Measured. Different ideas: at most 0.35 (46 of
-the catalog, 1,035 pairs), at most 0.49 (6 pairs about the same lines of code). Copies with slight
-changes of wording: 0.81 to 0.93 (6). Rewordings: 0.13 to 0.24 (6), which no threshold finds."""
+"""Jaccard similarity from which two ideas count as one. Measured. Different ideas: at most 0.35 (46
+of the catalog, 1,035 pairs), at most 0.49 (6 pairs about the same lines of code). Copies with
+slight changes of wording: 0.81 to 0.93 (6). Rewordings: 0.13 to 0.24 (6), which no threshold
+finds."""
 COMPONENT = "assets.campaign.Campaign"
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]*$"
 
@@ -56,14 +57,14 @@ class Role(StrictModel):
     """Which model of the provider; for `catalog` a catalog file, default: the environment's own;
     for `recorded` the campaign whose completions are used again."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Of sampling, as the provider's protocol has them; see `assets.config.connection`."""
+    """For sampling, as the provider's protocol defines them; see `assets.config.connection`."""
 
 
 class Ideator(Role):
     """A model that proposes ideas."""
 
     weight: Annotated[float, Field(gt=0)] = 1.0
-    """Share of the calls, where there are several ideators."""
+    """Share of the calls, if there are several ideators."""
 
 
 class Implementer(Role):
@@ -72,11 +73,11 @@ class Implementer(Role):
     diffs: Annotated[int, Field(ge=1, le=100)] | None = None
     """Samples of each idea; None is 10, or 1 for `catalog`."""
     revisions: Annotated[int, Field(ge=0, le=10)] | None = None
-    """Times that samples which all failed are given back; None is 2, or 0 for `catalog`."""
+    """How often samples are given back if all of them failed; None is 2, or 0 for `catalog`."""
 
 
 class ProviderSettings(StrictModel):
-    """Where models are asked, and how much at once."""
+    """How a provider is reached, and how many calls it gets at once."""
 
     protocol: ProtocolName
     base_url: str | None = None
@@ -84,13 +85,13 @@ class ProviderSettings(StrictModel):
     key: str | None = None
     """Environment variable of the key; None is the vendor's usual one; other servers have none."""
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 40
-    """Most calls in the air."""
+    """Most calls in flight."""
     calls_per_minute: Annotated[float, Field(gt=0)] | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
     """Longest silence."""
     tries: Annotated[int, Field(ge=1, le=100)] = 6
     wait_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
-    """Most that is waited before the second try; twice as much before each further one, to 60."""
+    """Longest wait before the second try; it doubles before each further one, up to 60."""
     stream: bool = True
     price: Rates | None = None
     """US dollars per million tokens; None takes the price table's."""
@@ -100,7 +101,7 @@ PROVIDERS: Mapping[str, ProviderSettings] = {
     "anthropic": ProviderSettings(protocol="anthropic"),
     "openai": ProviderSettings(protocol="openai"),
 }
-"""There without being named in `providers`."""
+"""Available without being named in `providers`."""
 
 
 class Novelty(StrictModel):
@@ -116,7 +117,7 @@ class Confirm(StrictModel):
     """Winners that run again with more seeds."""
 
     top: Annotated[int, Field(ge=0, le=100)] = 0
-    """Best ideas of an epoch that are run again; 0 is no confirmation."""
+    """Best ideas of an epoch that are run again; 0 for no confirmation."""
     seeds: Annotated[int, Field(ge=1, le=100)] = 3
     """Runs of each of them, with seeds that were drawn after the patch."""
 
@@ -141,7 +142,7 @@ class Budget(StrictModel):
     """What may be spent; None is no cap. At a cap nothing new starts and what runs is kept."""
 
     max_usd: Cap = None
-    """US dollars, of the whole campaign with all its attempts."""
+    """US dollars, for the whole campaign with all its attempts."""
     max_gpu_hours: Cap = None
     max_usd_per_epoch: Cap = None
     max_gpu_hours_per_epoch: Cap = None
@@ -160,7 +161,7 @@ class CampaignSettings(StrictModel):
     profile: Annotated[str, Field(min_length=1)] = "cpu"
     epochs: Annotated[int, Field(ge=1, le=1000)] = 10
     batch: Annotated[int, Field(ge=1, le=10_000)] = 80
-    """Ideas an epoch."""
+    """Ideas per epoch."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     strategy: StrategySettings = StrategySettings()
     ideators: Annotated[list[Ideator], Field(min_length=1)]
@@ -176,7 +177,7 @@ class CampaignSettings(StrictModel):
     """Share of an epoch's jobs that must end before it counts as complete, once all have begun.
     Later ones join their own epoch when they end."""
     remeasure: bool = False
-    """Whether a rerun buys every job again, so that noise is measured anew."""
+    """Whether a rerun runs every job again, so that noise is measured again."""
 
     @model_validator(mode="after")
     def _only_what_exists(self) -> "CampaignSettings":
@@ -222,8 +223,8 @@ class CampaignSettings(StrictModel):
         connection = self.connection(role)
         if self.budget.caps_money and not connection.is_priced:
             raise ValueError(
-                f"name: the price of {connection.name} is not known, so that budget.max_usd could "
-                f"not hold; expected a `price` under providers.{role.model}"
+                f"name: the price of {connection.name} is not known, so budget.max_usd could "
+                f"not be kept; expected a `price` under providers.{role.model}"
             )
 
     def connection(self, role: Role) -> Connection:
@@ -265,7 +266,7 @@ class CampaignSettings(StrictModel):
 
     @property
     def revisions(self) -> int:
-        """Times that failed answers are given back to the implementer."""
+        """How often failed answers are given back to the implementer."""
         given = self.implementer.revisions
         return given if given is not None else 0 if self.implementer.model == CATALOG else REVISIONS
 
@@ -277,7 +278,7 @@ class CampaignSettings(StrictModel):
 
 
 def _words(error: ValueError) -> str:
-    """What is wrong, without the frame that pydantic puts around it; never the input."""
+    """What is wrong, without the words that pydantic puts around it; never the input."""
     if not isinstance(error, ValidationError):
         return str(error)
     return "; ".join(
@@ -290,7 +291,7 @@ def recorded_settings(config: str) -> CampaignSettings:
     """The settings in what an attempt recorded.
 
     Raises:
-        ValidationError: they are of a version with other keys.
+        ValidationError: they come from a version with other keys.
     """
     found = json.loads(config).get("settings", {})
     return CampaignSettings.model_validate_json(json.dumps(found))
@@ -323,14 +324,14 @@ def read_campaign(folder: Path, name: str) -> CampaignSettings:
 
 
 class _EachKeyOnce(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would silently take the last."""
+    """Refuses a key that appears twice; YAML would silently take the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = [key for key in keys if keys.count(key) > 1]
         if twice:
             raise yaml.constructor.ConstructorError(
-                None, None, f"the key {twice[0]!r} stands twice", node.start_mark
+                None, None, f"the key {twice[0]!r} appears twice", node.start_mark
             )
         return super().construct_mapping(node, deep=deep)
 
@@ -373,11 +374,11 @@ def _explain(path: Path, error: ValidationError) -> str:
             expected = f"unknown key; expected one of {_known_keys(problem['loc'])}"
             found = ""
         lines.append(f"  {field}: {expected}{found}")
-    return "\n".join([*lines, "Mend the file and run the command again; nothing was changed."])
+    return "\n".join([*lines, "Correct the file and run the command again; nothing was changed."])
 
 
 def _known_keys(location: tuple[int | str, ...]) -> str:
-    """Keys of the section that an unknown key stands in."""
+    """Keys of the section that an unknown key is in."""
     section: Any = CampaignSettings
     for part in location[:-1]:
         if isinstance(part, str):

@@ -1,7 +1,7 @@
 """From two trees to git's own diff of them, and from a tree and such a diff to the other tree.
 
-What is stored of a patch is that diff, so that applying it gives the tree byte for byte whatever
-the answer looked like.
+What is stored of a patch is that diff, so applying it gives the tree byte for byte, whatever the
+answer looked like.
 """
 
 import subprocess
@@ -14,7 +14,7 @@ from assets.errors import PatchError
 GIT_SECONDS = 60.0
 """Far more than git takes for files of the largest size that a tree may have."""
 MOVED = " (offset "
-"""What git says of a hunk that it put elsewhere than the hunk says."""
+"""What git says if it applies a hunk at another line than the hunk names."""
 GIT = ("git", "-c", "core.autocrlf=false", "-c", "core.safecrlf=false")
 CLEAN = {"PATH": "/usr/local/bin:/usr/bin:/bin", "GIT_CONFIG_NOSYSTEM": "1", "HOME": "/nonexistent"}
 
@@ -76,7 +76,7 @@ def _lay_down(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _git(*arguments: str, cwd: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    # GIT_CEILING_DIRECTORIES: a temporary folder inside a checkout is still a folder of its own.
+    # GIT_CEILING_DIRECTORIES: a temporary folder inside a checkout must not be taken as part of it.
     env = CLEAN | {"GIT_CEILING_DIRECTORIES": str(Path(cwd).parent)}
     try:
         return subprocess.run(

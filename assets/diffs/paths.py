@@ -1,7 +1,7 @@
 """Which paths a patch may touch: editable ones, plainly written, that shadow nothing.
 
-A rule is about the name alone; what a file may hold is `assets.diffs.trees`. Names are ASCII, so
-that no two look alike, and are compared without regard to case, which some disks do not tell apart.
+The rules are about names alone; those for content are in `assets.diffs.trees`. Names are ASCII, so
+that no two look alike, and are compared without regard to case, which some disks ignore.
 """
 
 import re
@@ -20,9 +20,9 @@ PLAIN = re.compile(r"[ -~]*")
 PLAIN_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """What a part of a new path may look like."""
 RESERVED = {"sitecustomize", "usercustomize", "conftest", "pyproject", "setup", "__main__"}
-"""Names that Python or its tools read by themselves."""
+"""Names that Python or its tools load on their own."""
 RUNNABLE = {".pth", ".so", ".pyc", ".pyd", ".pyo", ".pyw", ".dll", ".dylib", ".egg", ".whl", ".zip"}
-"""Suffixes that are code without being readable as code."""
+"""Suffixes of code that a reader cannot read."""
 
 
 def check_path(path: str, environment: Environment) -> None:
@@ -75,11 +75,11 @@ def _odd_shape(path: str) -> str | None:
 
 
 def check_neighbours(path: str, tree: Collection[str]) -> None:
-    """Refuse a path that some disk, or Python's import, takes for another one of the tree.
+    """Refuse a path that some disk, or Python's import, takes for another path of the tree.
 
     Args:
         path: what is touched.
-        tree: all paths of the tree, `path` itself or not.
+        tree: all paths of the tree, with or without `path` itself.
 
     Raises:
         PatchError: naming the other path.

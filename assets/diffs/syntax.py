@@ -1,7 +1,7 @@
-"""Whether Python can read a patched tree, asked in a process that may die of the question.
+"""Whether Python can read a patched tree, asked in a process that may crash or hang on it.
 
-Nesting can overflow the parser's stack, and some sources take it minutes: a crash or a hang costs
-the patch and not the search. The code is compiled, never run.
+Nesting can overflow the parser's stack, and some sources take minutes to parse: that must cost the
+patch and not the search. The code is compiled, never run.
 """
 
 import json

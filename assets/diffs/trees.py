@@ -1,7 +1,7 @@
-"""The last look at a patched tree, whatever the answer was that made it.
+"""The last check of a patched tree, whatever answer made it.
 
-A diff may be read strictly and applied by git, and still the tree decides: what a patch may not
-change must be the same bytes, and what it changed must be text that a reader can see.
+Even if a diff was read strictly and applied by git, the tree decides: what a patch may not change
+must be the same bytes, and what it changed must be text that a reader can see.
 """
 
 import io
@@ -18,8 +18,8 @@ from launchers.tree import tree_hash
 from launchers.visible import is_hidden
 
 EMOJI = re.compile(r"[0-9#*]\ufe0f\u20e3|(?P<sign>[^\x00-\x7f])[\ufe0e\ufe0f]")
-"""A sign and the mark that says whether it is drawn in colour, or a key's cap: models write these.
-Behind a letter nobody sees the mark, and it makes another name."""
+"""A sign with the mark that says whether it is drawn in colour, or a keycap: models write these.
+After a letter the mark is invisible, and makes a different name."""
 
 
 def touched_paths(base: Mapping[str, bytes], patched: Mapping[str, bytes]) -> list[str]:
@@ -31,7 +31,7 @@ def check_tree(environment: Environment, patched: Mapping[str, bytes]) -> None:
     """Let a patched tree be run, or say why not.
 
     Raises:
-        PatchError: a file is gone, frozen, too large, badly named, or holds what is not plain text.
+        PatchError: a file is gone, frozen, too large, badly named, or not plain text.
     """
     base = environment.files
     gone = sorted(base.keys() - patched.keys())
@@ -54,7 +54,7 @@ def check_tree(environment: Environment, patched: Mapping[str, bytes]) -> None:
 
 
 def check_content(path: str, before: bytes, after: bytes) -> None:
-    """Refuse a file that is no plain text: what its reader sees must be what runs.
+    """Refuse a file that is not plain text: what its reader sees must be what runs.
 
     Hidden characters that the file had before may stay.
 
@@ -76,7 +76,7 @@ def check_content(path: str, before: bytes, after: bytes) -> None:
 
 
 def hidden_characters(text: str) -> Counter[str]:
-    """How often each character stands in a text that is not seen as itself; CRLF ends a line."""
+    """How often each hidden character occurs in a text; the CR of a line's CRLF is not one."""
     counted = Counter(EMOJI.sub(_unmarked, text.replace("\r\n", "\n")))
     return Counter({c: n for c, n in counted.items() if is_hidden(c)})
 
@@ -84,13 +84,13 @@ def hidden_characters(text: str) -> Counter[str]:
 def _unmarked(found: re.Match[str]) -> str:
     """The sign without its mark, unless it can be part of a name."""
     sign = found["sign"]
-    if sign is None:  # a key's cap, with all that makes it one
+    if sign is None:  # a keycap, with all that makes it one
         return ""
     return found[0] if f"_{sign}".isidentifier() else sign
 
 
 def _check_encoding(path: str, content: bytes) -> None:
-    """Refuse a coding line that makes Python read other characters than stand there."""
+    """Refuse a coding line that makes Python read other characters than a reader sees."""
     try:
         found, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
     except SyntaxError as error:

@@ -1,9 +1,9 @@
-"""The strict reading of a unified diff that a model wrote, before git is let near it.
+"""The strict reading of a unified diff that a model wrote, before git sees it.
 
-`git apply` takes renames, links, submodules, modes and files that no diff of ours has, so every
-line is matched here against what may stand there, and whatever else is refused with its line
-number. Hunks are counted, so that neither content that looks like a header nor a header inside
-content is mistaken for the other. Nothing is repaired: that is for a later rung.
+`git apply` accepts renames, links, submodules, modes and files that no diff of ours has, so every
+line is matched here against what is allowed at that place, and anything else is refused with its
+line number. Lines of hunks are counted, so that content is not mistaken for a header, nor a header
+for content. Nothing is repaired: that is for a later rung.
 
     diff --git a/train.py b/train.py          diff --git a/model/net.py b/model/net.py
     index 7898192..0a207c0 100644             new file mode 100644
@@ -94,7 +94,7 @@ def check_diff(diff: str, environment: Environment) -> list[str]:
 
 
 def check_size(answer: str) -> None:
-    """Refuse what is too large to be looked at, or is not text.
+    """Refuse what is too large to be read, or is not text.
 
     Raises:
         PatchError: saying which.
@@ -128,7 +128,7 @@ def read_diff(diff: str) -> list[DiffSection]:
 
 
 class _Lines:
-    """The lines of a diff and where the reading stands; only a line feed ends a line."""
+    """The lines of a diff and how far they are read; only a line feed ends a line."""
 
     def __init__(self, diff: str) -> None:
         self._lines = diff.removesuffix("\n").split("\n") if diff else []
@@ -146,14 +146,14 @@ class _Lines:
         return line
 
     def skip_blank(self) -> bool:
-        """Go over blank lines between sections; False at the end of the diff."""
+        """Skip blank lines between sections; False at the end of the diff."""
         while self.next == "":
             self.at += 1
         return self.next is not None
 
     @property
     def last(self) -> str | None:
-        """The line that was read last; None behind the end."""
+        """The line that was read last; None past the end."""
         return self._lines[self.at - 1] if self.at <= len(self._lines) else None
 
     def refusal(self, expected: str, *, found: str | None = None) -> PatchError:
@@ -205,7 +205,7 @@ def _git_header(lines: _Lines) -> tuple[str, str]:
 
 
 def _extended_header(lines: _Lines) -> bool:
-    """Read `new file mode` and `index`, each at most once; gives whether the file is new."""
+    """Read `new file mode` and `index`, each at most once; return whether the file is new."""
     is_new = False
     if (lines.next or "").startswith("new file mode "):
         mode = (lines.take() or "").removeprefix("new file mode ")
@@ -265,8 +265,8 @@ def _hunk(lines: _Lines, ended: set[str]) -> None:
     """Read one hunk by its counts.
 
     Args:
-        lines: the reading, before the line `@@`.
-        ended: sides whose last line was read, the one without a line feed; grows.
+        lines: read up to the line `@@`.
+        ended: sides whose last line was read, one without a line feed; grows.
     """
     match = HUNK.fullmatch(lines.take() or "")
     if match is None:
@@ -289,8 +289,8 @@ def _hunk(lines: _Lines, ended: set[str]) -> None:
 def _content_line(
     lines: _Lines, line: str | None, left: dict[str, int], ended: set[str]
 ) -> tuple[str, ...]:
-    """Count one line of a hunk; gives the sides that it belongs to."""
-    # Mailers and models drop the blank of an empty context line; git reads it as we do.
+    """Count one line of a hunk; return the sides that it belongs to."""
+    # Mailers and models drop the space of an empty context line; git accepts that too.
     sides = SIDES.get((line or " ")[0]) if line is not None else None
     if sides is None:
         rest = " and ".join(f"{count} {side}" for side, count in left.items() if count)

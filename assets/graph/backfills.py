@@ -32,8 +32,8 @@ def check_backfill_order(
     if missing:
         raise OrderError(
             f"campaign {campaign}: epoch {epoch:04d} is part of backfill {backfill_id}, whose "
-            f"epoch {missing[0]:04d} has not completed its scores; mend that epoch and launch the "
-            "backfill again from there"
+            f"epoch {missing[0]:04d} has not completed its scores; repair that epoch and launch "
+            "the backfill again from there"
         )
 
 

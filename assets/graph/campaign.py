@@ -34,7 +34,7 @@ from lake.tables import Stage
 from launchers.visible import visible
 
 OBSERVE_SECONDS = 5.0
-CUT = "stopped on your word while the lake was read; `varve search` goes on where this stopped"
+CUT = "stopped at your request while the lake was read; `varve search` goes on where this stopped"
 INTERRUPTED = "interrupted"
 """Metadata of a failure that the user asked for."""
 CHECKS = {
@@ -215,7 +215,7 @@ def _observe_score_log(
 
 
 class _Observer:
-    """Tells the progress of jobs to Dagster now and then, and to whoever else watches."""
+    """Reports the progress of jobs to Dagster now and then, and always to the other monitor."""
 
     def __init__(self, context: dg.AssetExecutionContext, inner: Monitor) -> None:
         self._context = context

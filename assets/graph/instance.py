@@ -73,8 +73,8 @@ def fail_dead_runs(instance: dg.DagsterInstance, *, untagged: bool = False) -> l
 
     Args:
         instance: whose runs.
-        untagged: take runs for dead that never came to their first step; for the one UI of this
-            project, before it starts anything.
+        untagged: also take for dead the runs that never reached their first step; for the one UI of
+            this project, before it starts anything.
 
     Returns:
         Ids of the runs that were marked.
@@ -95,6 +95,6 @@ def _is_dead(tag: str) -> bool:
 
 
 def _named(pid: int) -> tuple[str, ...]:
-    """What names a process for good until the machine starts anew; empty if there is none."""
+    """What identifies a process until the machine starts again; empty if there is none."""
     process = read_process(pid)
     return (str(pid), str(process.born)) if process and not process.zombie else ()

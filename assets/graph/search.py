@@ -123,7 +123,7 @@ class Search:
 
 @contextmanager
 def open_search(home: Home, campaign: str, hooks: Hooks, *, doing: str) -> Iterator[Search]:
-    """Take the campaign's lock for as long as the search lasts, and clear what a killed one left.
+    """Take the campaign's lock for as long as the search lasts, and clean up after a killed one.
 
     Raises:
         VarveError: if the campaign cannot be used or somebody else works on it.
@@ -141,7 +141,7 @@ def open_search(home: Home, campaign: str, hooks: Hooks, *, doing: str) -> Itera
 
 
 def run_search(search: Search, works: Iterable[Work], *, each: Callable[[Work], None]) -> None:
-    """Materialize one after the other in a thread, while Ctrl-C is heard here.
+    """Materialize one after the other in a thread, while Ctrl-C is handled here.
 
     The first Ctrl-C starts no new work and waits for what runs, the second cancels that too.
 
@@ -160,8 +160,8 @@ def run_search(search: Search, works: Iterable[Work], *, each: Callable[[Work], 
             for work in works:
                 if search.hooks.stop.level is not StopLevel.GO:
                     raise Interrupted(
-                        "stopped on your word before the next epoch; `varve search` goes on where "
-                        "this stopped"
+                        "stopped at your request before the next epoch; `varve search` goes on "
+                        "where this stopped"
                     )
                 search.materialize(work)
                 each(work)

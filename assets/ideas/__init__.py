@@ -1,4 +1,4 @@
-"""Ideas: what is tried in an epoch. One row per idea, also for those too like another one."""
+"""Ideas: what is tried in an epoch. One row per idea, those too similar to another one included."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -108,7 +108,7 @@ class _Epoch:
         return tuple(_unscored(row) for row in self.rows if row.kind is not IdeaKind.BASELINE)
 
     def take(self, proposal: Proposal, kind: IdeaKind, completion: Completion) -> bool:
-        """Makes a row of a proposal; whether it is new enough to be tried."""
+        """Makes a row of a proposal; gives whether it is new enough to be tried."""
         twin = None if proposal.edits is not None else self._twin_of(proposal)
         row = _idea(self.context, len(self.rows), kind, proposal, completion.completion_id)
         if twin is not None:
@@ -117,7 +117,7 @@ class _Epoch:
         return twin is None
 
     def _twin_of(self, proposal: Proposal) -> str | None:
-        """Which idea of the campaign a proposal is too like, if any, in words."""
+        """Which idea of the campaign a proposal is too similar to, if any, in words."""
         threshold = self.context.view.settings.novelty.threshold
         match = too_similar(proposal, [*self.past, *self.proposed], threshold=threshold)
         if match is None:
@@ -132,7 +132,7 @@ class _Epoch:
 async def _take_all(
     asking: Asking, epoch: _Epoch, wanted: _Wanted, request: IdeaRequest, first: Completion
 ) -> None:
-    """Takes ideas until as many new ones are there, or it has been tried often enough.
+    """Takes ideas until there are as many new ones as wanted, or it has tried often enough.
 
     Args:
         asking: the calls of the attempt.
@@ -170,7 +170,7 @@ def _take(
     proposals: Sequence[Proposal],
     completion: Completion,
 ) -> int:
-    """Makes rows of the proposals of an answer; gives how many of them are new."""
+    """Makes rows of an answer's proposals; gives how many of them are new."""
     shown = {known.label: known.idea_id for known in (*request.parents, *request.context)}
     resolved = [replace(one, parents=_resolve(one.parents, shown)) for one in proposals]
     return sum([epoch.take(one, wanted.kind, completion) for one in resolved])

@@ -1,4 +1,4 @@
-"""Whether an idea was had before: the Jaccard similarity of its words to those of known ideas.
+"""Whether an idea is known already: the Jaccard similarity of its words to those of known ideas.
 
 The tokens of an idea are the different words and numbers in its title and text. A word is a run of
 letters in lower case, so that `LEARNING_RATE` and "learning rate" are the same two. A number is
@@ -7,9 +7,9 @@ that two ideas have in common among all that either has: 0 to 1, as in arXiv 260
 used it as a penalty in training.
 
 This finds copies, not meanings. The same idea in other words shares no more tokens than two
-different ideas do, and passes. An idea that has a number which the known one has not is another
-experiment, however alike the words are, since values are what exploitation varies. Both errors
-are cheap: a patch that makes the same code is not trained twice.
+different ideas do, and passes. An idea with a number that the known one lacks is another
+experiment, however alike the words are, since values are what exploitation varies. Both errors are
+cheap: a patch that makes the same code is not trained twice.
 """
 
 import re
@@ -31,7 +31,7 @@ class Match(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """What of an idea is compared."""
+    """What is compared of an idea."""
 
     all: frozenset[str]
     numbers: frozenset[str]
@@ -40,12 +40,12 @@ class Tokens(NamedTuple):
 def too_similar(
     proposal: Proposal, known: Iterable[KnownIdea], threshold: float = THRESHOLD
 ) -> Match | None:
-    """The known idea that a proposal says again; None if it is new.
+    """The known idea that a proposal repeats; None if it is new.
 
     Args:
         proposal: what was proposed.
         known: what it must differ from; of equally similar ones the first is given.
-        threshold: the least similarity that counts as saying it again, above 0 to 1.
+        threshold: the least similarity that counts as a repeat, above 0 and up to 1.
     """
     mine = tokens(proposal.title, proposal.text)
     found: Match | None = None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 def share_out(weights: Sequence[float], start: int, count: int) -> list[int]:
     """Who is asked, call by call, in proportion to their weights.
 
-    Each call goes to whoever is furthest behind its share, so that no draw of luck is in it.
+    Each call goes to whoever is furthest behind its share, so that chance plays no part.
 
     Args:
         weights: of each, above 0.

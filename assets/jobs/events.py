@@ -40,7 +40,7 @@ class JobEvents:
         return self._count[job.run_id, RunEventKind.LOST] - self._weak[job.run_id]
 
     def outcome(self, job: Job) -> Outcome | None:
-        """How the job ended for this attempt, unless that says nothing of the work."""
+        """How the job ended for this attempt, unless that says nothing about the work."""
         detail = self._ends.get(job.run_id)
         outcome = _read_end(detail) if detail is not None else None
         return None if outcome is None or outcome.is_inconclusive else outcome
@@ -61,7 +61,7 @@ class JobEvents:
         *,
         charge: Charge = NO_CHARGE,
     ) -> None:
-        """Write down, durably, that something happened; with the charge where an own job ended."""
+        """Record durably that something happened; with the charge where the attempt's job ended."""
         view = self._context.view
         repeat = self._count[job.run_id, kind]
         self._count[job.run_id, kind] += 1

@@ -16,7 +16,7 @@ class Flight:
     job: Job
     spec: JobSpec
     run_id: str
-    """By which the launcher knows it: the job's own, or that of one that it was adopted from."""
+    """The launcher's name for it: the job's own, or that of the job it was adopted from."""
 
     @property
     def is_own(self) -> bool:
@@ -36,7 +36,7 @@ class Flights:
     """Jobs that were handed to a launcher and have not ended."""
 
     def __init__(self, launcher: Launcher, *, beside: Collection[str] = ()) -> None:
-        """Nothing flies yet.
+        """Starts with no job.
 
         Args:
             launcher: who runs them.
@@ -75,11 +75,11 @@ class Flights:
         self._submitting[job.run_id] = (flight, ticket)
 
     def follow(self, job: Job, spec: JobSpec, run_id: str) -> None:
-        """Waits for a job that the launcher has already."""
+        """Waits for a job that the launcher already has."""
         self._live[run_id] = Flight(job=job, spec=spec, run_id=run_id)
 
     def look(self) -> Looked:
-        """Asks once for all.
+        """Asks for all of them in one call.
 
         Raises:
             Exception: what a submission raised.
@@ -116,7 +116,7 @@ class Flights:
         self._launcher.cancel([*self._live, *self._beside])
 
     def close(self) -> None:
-        """Ends the threads that submit; another submission begins new ones."""
+        """Ends the threads that submit; another submission starts new ones."""
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
             self._threads = None

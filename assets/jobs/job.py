@@ -14,13 +14,13 @@ class Job:
     ordinal: int
     """Place in its attempt, from 0; different for each job of an attempt."""
     run_id: str
-    """Equal for jobs of an attempt that are the very same; they run once."""
+    """Equal for identical jobs of an attempt; they run once."""
     run_key: str
     """What is computed: one result may stand in for another job of the same key."""
     spec: Callable[[], JobSpec]
-    """Made when the job starts, since limits of time follow from jobs that have ended."""
+    """Made when the job starts, since time limits follow from jobs that have ended."""
     files: Callable[[], Mapping[str, bytes]]
-    """The patched tree; made when the job is submitted, which most that are adopted never are."""
+    """The patched tree; made when the job is submitted, which most adopted ones never are."""
     essential: bool = False
     """Whether an epoch cannot be complete without its outcome, as for baselines."""
 
@@ -37,7 +37,7 @@ class Outcome:
 
     @property
     def is_inconclusive(self) -> bool:
-        """Whether it says nothing of the work."""
+        """Whether it says nothing about the work."""
         return self.result is not None and self.result.is_inconclusive
 
     @property

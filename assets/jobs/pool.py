@@ -2,8 +2,8 @@
 
 A job is at any time in one of four places: `waiting` for a slot, `following` another job with the
 same run_key, in `flights`, or in `outcomes`. What happens to it is recorded before it counts, so
-that a search killed at any moment goes on where it stood. What an end means is for whoever made the
-pool.
+that a search killed at any moment goes on where it stood. What an end means is up to whoever
+made the pool.
 """
 
 import time
@@ -41,7 +41,7 @@ class Rules:
     may_restart: Callable[[JobResult], bool] = always
     """Whether another try may help after a result that says nothing."""
     quorum: float = 1.0
-    """Share of the jobs after whose end `run` returns, once all of them have begun."""
+    """Share of the jobs that must have ended for `run` to return, once all have begun."""
     beside: Collection[str] = ()
     """Run ids of jobs of other attempts that may still take slots."""
     flushes: bool = True
@@ -59,12 +59,12 @@ class Pool:
         on_end: Callable[[Job, Outcome], None] = lambda job, outcome: None,
         report: Callable[["Pool"], None] = lambda pool: None,
     ) -> None:
-        """Nothing is begun yet.
+        """Begins nothing yet.
 
         Args:
             context: the attempt.
             rules: how its jobs are treated.
-            on_end: told of each job when its outcome is recorded; what it raises ends the round.
+            on_end: called once for each job, when its outcome is recorded; what it raises ends it.
             report: called when something has changed, and about every second.
         """
         self.context = context
@@ -134,10 +134,10 @@ class Pool:
         return self.outcomes
 
     def finish(self) -> None:
-        """Tells the last state, and ends the threads.
+        """Reports the last state, and ends the threads.
 
         Raises:
-            Interrupted: jobs were cancelled on the user's word.
+            Interrupted: jobs were cancelled at the user's request.
         """
         self._flights.close()
         if self._cancelled:
@@ -145,7 +145,7 @@ class Pool:
         self._report(at_once=True)
 
     def tick(self) -> bool:
-        """One round; whether something has moved.
+        """One round; gives whether something has moved.
 
         Raises:
             Interrupted: the user wants to stop, and nothing runs any more.
@@ -207,7 +207,7 @@ class Pool:
         return moved
 
     def _start(self, job: Job) -> bool:
-        """Adopts the job or hands it to the launcher; whether the budget lets it."""
+        """Adopts the job or hands it to the launcher; gives whether the budget allows it."""
         spec, launcher = job.spec(), self.context.launcher
         twin = launcher.find(spec)
         if twin is not None and twin not in (job.run_id, *self._refused):
@@ -247,7 +247,7 @@ class Pool:
     def _again(
         self, flight: Flight, result: JobResult, kind: RunEventKind, detail: str | None
     ) -> None:
-        """Records an end that settles nothing; it has cost something all the same."""
+        """Records an end that settles nothing, but has a cost all the same."""
         charge = self.context.launcher.settle(flight.spec, result)
         self.context.spending.settle(flight.run_id, charge)
         self._events.record(flight.job, kind, detail, charge=charge)
@@ -282,7 +282,7 @@ class Pool:
         self._on_end(job, outcome)
 
     def _is_weak(self, result: JobResult | None) -> bool:
-        """Whether a job that says something ran behind a weaker wall than is wanted now."""
+        """Whether a job that says something ran at a weaker sandbox level than is wanted now."""
         if result is None or result.is_inconclusive:
             return False
         return not at_least(result.sandbox_level, self.context.level)

@@ -27,7 +27,7 @@ from launchers import JobResult, JobSpec
 SMOKE = "smoke"
 WITHOUT = ("cpu", SMOKE)
 """Profiles whose campaigns have no smoke run."""
-RULES = Rules(stopped="stopped on your word before every patch had its smoke run", flushes=False)
+RULES = Rules(stopped="stopped at your request before every patch had its smoke run", flushes=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ def may_smoke(environment: Environment, settings: CampaignSettings) -> bool:
 
 
 class SmokeRun:
-    """Smoke runs of one stage attempt, beside its model calls."""
+    """Smoke runs of one stage attempt, alongside its model calls."""
 
     def __init__(self, context: Context) -> None:
         """Prepares the data of the profile; belongs to the running event loop."""
@@ -63,7 +63,7 @@ class SmokeRun:
 
         Raises:
             Interrupted: the user stopped it.
-            MachineError: it failed for reasons of the machine, more than once.
+            MachineError: it failed more than once because of the machine.
         """
         future: asyncio.Future[JobResult] = asyncio.get_running_loop().create_future()
         job = self._job(patch, ordinal)
@@ -74,8 +74,8 @@ class SmokeRun:
         result = await future
         if result.is_inconclusive:
             raise MachineError(
-                f"the smoke run of patch {patch.patch_id} failed for reasons of the machine, more "
-                f"than once: {result.reason}. Mend it and run the same command again"
+                f"the smoke run of patch {patch.patch_id} failed more than once because of the "
+                f"machine: {result.reason}. Repair it and run the same command again"
             )
         return _failure(result)
 

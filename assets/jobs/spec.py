@@ -1,4 +1,4 @@
-"""What the launcher is told of a job: its steps, and the limits of the profile.
+"""What the launcher is told about a job: its steps, and the limits of the profile.
 
 training, scoring        a run: train, harvest, score
 Take, scoring            an audit: kept outputs are scored again

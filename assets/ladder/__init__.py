@@ -1,18 +1,18 @@
 """The patch ladder: a model's raw answer becomes a patched tree, or a reason why not.
 
-An answer is read as strictly as it can be and as forgivingly as it must be; what is mended is said.
-No rung guesses: what fits in two places, or elides lines, or asks for more than a change of text is
-refused. Every rung ends in the same look at the tree, and what is stored is git's own diff of the
-two trees, so that applying it gives the tree byte for byte whatever the answer looked like.
+An answer is read as strictly as it can be and as forgivingly as it must be; repairs are reported.
+No rung guesses: what fits in two places, leaves lines out, or asks for more than a change of text
+is refused. Every rung ends with the same check of the tree, and what is stored is git's own diff of
+the two trees, so applying it gives the tree byte for byte, whatever the answer looked like.
 
     climb.py      the rungs, and what an answer holds
-    fences.py     its stretches, fenced or not          labels.py    paths beside them
+    fences.py     its stretches, fenced or not          labels.py    the paths they name
     blocks.py     SEARCH/REPLACE blocks                 sections.py  unified diffs
-    whole.py      whole files                           headers.py   what stands above hunks
+    whole.py      whole files                           headers.py   the lines above hunks
     hunk.py       one change                            numbered.py  line numbers in code
     source.py     one file
-    place.py      where a hunk fits                     indent.py, fragment.py  and how
-    change.py     all changes of one file               reasons.py   why one does not fit
+    place.py      where a hunk fits                     indent.py, fragment.py  two ways of fitting
+    change.py     all changes to one file               reasons.py   why one does not fit
 """
 
 from dataclasses import dataclass
@@ -40,11 +40,11 @@ class Applied:
     tree: str | None = None
     reason: str | None = None
     repairs: tuple[str, ...] = ()
-    """What was mended, in words for people."""
+    """What was repaired, in words for people."""
 
 
 def apply_answer(environment: Environment, answer: str) -> Applied:
-    """Climb the ladder: read the answer, apply it, look at the tree, compile, diff."""
+    """Climb the ladder: read the answer, apply it, check the tree, compile, diff."""
     form, base = form_of(answer[:MOST_BYTES]), environment.files
     try:
         check_size(answer)
@@ -63,5 +63,5 @@ def apply_answer(environment: Environment, answer: str) -> Applied:
 
 
 def kept(answer: str) -> str:
-    """What is stored of an answer that does not apply: text that UTF-8 can write, not too much."""
+    """What is stored of an answer that does not apply: a bounded part, valid as UTF-8."""
     return answer[:MOST_BYTES].encode("utf-8", errors="backslashreplace").decode("utf-8")

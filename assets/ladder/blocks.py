@@ -7,8 +7,8 @@
     the lines to put there
     >>>>>>> REPLACE
 
-The path may stand on the opening line, behind a fence, in a sentence, or with the block before. A
-block is whole or refused.
+The path may be on the opening line, after a fence, in a sentence, or with the block before. A block
+that is not whole is refused.
 """
 
 import re
@@ -53,7 +53,7 @@ class Blocks:
 
     blocks: tuple[Block, ...]
     rest: tuple[str, ...]
-    """The lines of the answer with every block's blanked out."""
+    """The lines of the answer, those of its blocks blanked out."""
 
 
 def read_blocks(lines: Sequence[str]) -> Blocks:
@@ -114,7 +114,7 @@ def _path(rest: Sequence[str], at: int, where: str, blocks: Sequence[Block]) -> 
         rest: the lines of the answer, earlier blocks blanked out.
         at: the line before the opening one.
         where: the block's name.
-        blocks: those before.
+        blocks: the earlier ones.
     """
     while at >= 0 and not rest[at].strip():
         at -= 1

@@ -1,4 +1,4 @@
-"""Changes of one file: hunks that find their places together, and blocks one after the other."""
+"""Changes to one file: hunks are placed all at once, blocks one after the other."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,10 @@ def changed_by_hunks(
     """The file after all hunks of a diff, each placed in the file as it was before all of them.
 
     Args:
-        path: the file, for what is said.
+        path: the file, for messages.
         source: the file.
         hunks: in any order.
-        repairs: what was mended; grows.
+        repairs: what was repaired; grows.
 
     Raises:
         PatchError: one does not fit, or two change the same lines.
@@ -74,7 +74,7 @@ def _place(hunk: Hunk, path: str, source: Source, repairs: list[str]) -> Placed:
 
 
 def _check_overlaps(path: str, placed: Sequence[Placed]) -> None:
-    """Refuse hunks of which one takes away what another one needs, or both insert at one place."""
+    """Refuse hunks if one removes what another needs, or two insert at one place."""
     owners: dict[tuple[str, int], str] = {}
     for at in placed:
         for splice in at.splices:

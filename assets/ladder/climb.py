@@ -1,9 +1,9 @@
 """From a raw answer to the tree that it makes, rung by rung; the strictest that succeeds wins.
 
-1. One diff that the strict reader takes and git applies where it says.
+1. One diff that the strict reader accepts and git applies where the diff says.
 2. SEARCH/REPLACE blocks, unified diffs read forgivingly, whole files; all of an answer together.
 
-The tree is not looked at here: that is the same for all rungs (`assets.diffs.trees`).
+The tree is not checked here: that is the same for all rungs (`assets.diffs.trees`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ class Form(StrEnum):
     NONE = "none"
     """None of the others."""
     SEARCH_REPLACE = "search_replace"
-    """Blocks with a text to find and one to put there."""
+    """Blocks with a text to find and one to replace it."""
     UNIFIED_DIFF = "unified_diff"
     """What git prints."""
     FILE = "file"
@@ -45,7 +45,7 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patched:
-    """The tree that an answer makes, and what was mended on the way."""
+    """The tree that an answer makes, and what was repaired on the way."""
 
     files: Mapping[str, bytes]
     repairs: tuple[str, ...] = ()
@@ -59,18 +59,18 @@ class AnswerParts:
     diffs: tuple[Stretch, ...]
     wholes: tuple[Stretch, ...]
     cut_off: bool
-    """A fence does not end, so that a diff or a file may lack its end."""
+    """A fence does not end, so a diff or a file may be incomplete."""
 
     @property
     def form(self) -> Form:
-        """The strictest form that something of it is written in."""
+        """The strictest form that any part of it has."""
         if self.blocks:
             return Form.SEARCH_REPLACE
         return Form.UNIFIED_DIFF if self.diffs else Form.FILE if self.wholes else Form.NONE
 
 
 def form_of(answer: str) -> Form:
-    """How an answer is written, were it ever so broken."""
+    """How an answer is written, however broken it is."""
     lines = _lines(answer)
     if any(OPEN.fullmatch(line) for line in lines):
         return Form.SEARCH_REPLACE
@@ -78,7 +78,7 @@ def form_of(answer: str) -> Form:
 
 
 def patched_by(environment: Environment, answer: str) -> Patched:
-    """The tree that an answer makes of the environment's; not looked at yet.
+    """The tree that an answer makes of the environment's; not checked yet.
 
     Raises:
         PatchError: it has no known form, touches what it may not, or does not fit.
@@ -97,7 +97,7 @@ def _lines(answer: str) -> list[str]:
 
 
 def _sorted(blocks: tuple[Block, ...], rest: Sequence[str]) -> AnswerParts:
-    """Which stretch of an answer is what; blocks have been taken out."""
+    """The stretches of an answer by what they hold; its blocks have been taken out."""
     diffs, wholes, cut_off = [], [], False
     for stretch in stretches(rest):
         cut_off |= not stretch.closed
@@ -110,14 +110,14 @@ def _sorted(blocks: tuple[Block, ...], rest: Sequence[str]) -> AnswerParts:
 
 
 def _by_git(environment: Environment, answer: str) -> Patched | None:
-    """The tree that git makes of an answer with one faultless diff; None where it has another."""
+    """The tree that git makes of an answer with one faultless diff; None for any other answer."""
     held = _sorted((), without_thoughts(answer).split("\n"))
     if len(held.diffs) != 1 or held.wholes:
         return None
     lines = held.diffs[0].lines
     first = next((at for at in range(len(lines)) if begins_diff(lines, at)), 0)
     diff = "\n".join(lines[first:]).removesuffix("\n") + "\n"
-    if "\n\\" in diff:  # git believes it in the middle of a file too, and joins two lines there
+    if "\n\\" in diff:  # git accepts it in the middle of a file too, and joins two lines there
         return None
     try:
         check_diff(diff, environment)

@@ -1,4 +1,4 @@
-"""The stretches of an answer: what stands in ``` fences, each with its path, and what between."""
+"""An answer split at its ``` fences: what is in each, with its path, and what is between them."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -18,13 +18,13 @@ class Stretch:
     fenced: bool
     language: str = ""
     path: str | None = None
-    """The path that is written beside the fence."""
+    """The path written on the fence, above it, or on its first line."""
     closed: bool = True
-    """The fence ends; where it does not, the answer is cut off."""
+    """Whether the fence ends; if it does not, the answer is cut off."""
 
 
 def stretches(lines: Sequence[str]) -> Iterator[Stretch]:
-    """Take an answer apart at its fences."""
+    """Split an answer at its fences."""
     begin = at = 0
     while at < len(lines):
         opening = FENCE.fullmatch(lines[at])
@@ -39,7 +39,7 @@ def stretches(lines: Sequence[str]) -> Iterator[Stretch]:
 
 
 def _closing(lines: Sequence[str], at: int, opening: re.Match[str]) -> int:
-    """Index of the line that closes a fence; one behind the last where none does."""
+    """Index of the line that closes a fence; one past the last if none does."""
     closing = re.compile(rf"{opening['blanks']}{opening['ticks']}[`~]*[ \t]*")
     return next((i for i in range(at, len(lines)) if closing.fullmatch(lines[i])), len(lines))
 
@@ -58,7 +58,7 @@ def _fenced(lines: Sequence[str], at: int, end: int, info: str) -> Stretch:
 
 
 def _first_line_path(line: str) -> str | None:
-    """The path that the first line in a fence is, bare or as a comment."""
+    """The path, if the first line in a fence is one, bare or as a comment."""
     comment = COMMENT.fullmatch(line)
     words = comment["words"] if comment else line
     return label_of(words) if " " not in words.strip().removeprefix("File:").strip() else None

@@ -1,7 +1,7 @@
 """A block that quotes less than whole lines: `RATE = 1` where the file has `RATE = 1  # slow`.
 
-It may not cut a word or a number in two, and what it leaves of a statement must be what it leaves
-open itself: `RATE = 1` is not found in `RATE = 1 + x`, and `layer(` is found in `layer(x)`.
+It may not cut a word or a number in two, and may stop within a statement only where it is plainly
+unfinished: `RATE = 1` is not found in `RATE = 1 + x`, and `layer(` is found in `layer(x)`.
 """
 
 import re
@@ -15,10 +15,10 @@ TOKEN = re.compile(r"[\w.]")
 
 
 def fragment(search: Sequence[str], replace: Sequence[str], lines: Sequence[str]) -> list[Splice]:
-    """The changes of whole lines that a replaced part of them comes to.
+    """The changes of whole lines that replacing a part of them makes.
 
     Returns:
-        None where it is not there or would cut something in two; several where it is ambiguous.
+        None at all if it is not there or would cut something in two; several if it is ambiguous.
     """
     text, old, new = "\n".join(lines), "\n".join(search), "\n".join(replace)
     if not old.strip():
@@ -36,26 +36,26 @@ def fragment(search: Sequence[str], replace: Sequence[str], lines: Sequence[str]
 
 def _splice(text: str, at: int, end: int, new: str, lines: Sequence[str]) -> Splice:
     start, last = text.count("\n", 0, at), text.count("\n", 0, end)
-    before, behind = _around(text, at, end)
-    return Splice(start=start, end=last + 1, new=tuple(f"{before}{new}{behind}".split("\n")))
+    before, after = _around(text, at, end)
+    return Splice(start=start, end=last + 1, new=tuple(f"{before}{new}{after}".split("\n")))
 
 
 def _around(text: str, at: int, end: int) -> tuple[str, str]:
-    """What stands before it on its first line, and behind it on its last."""
+    """What comes before it on its first line, and after it on its last."""
     stop = text.find("\n", end)
     return text[text.rfind("\n", 0, at) + 1 : at], text[end : stop if stop >= 0 else len(text)]
 
 
 def _may_replace(text: str, at: int, end: int, new: str) -> bool:
-    before, behind = _around(text, at, end)
-    if _cuts(before[-1:], text[at]) or _cuts(text[end - 1], behind[:1]) or "#" in before:
+    before, after = _around(text, at, end)
+    if _cuts(before[-1:], text[at]) or _cuts(text[end - 1], after[:1]) or "#" in before:
         return False
     if before and ("\n" in text[at:end] or "\n" in new):
         return False
     if _last_line(text[at:end]) == _last_line(new) and "\n" in text[at:end]:
         return True  # the part of a line is only there to say where
     is_expression = bool(before.strip())
-    return is_expression or bool(REST.fullmatch(behind) or OPEN_END.fullmatch(text[at:end]))
+    return is_expression or bool(REST.fullmatch(after) or OPEN_END.fullmatch(text[at:end]))
 
 
 def _last_line(text: str) -> str:

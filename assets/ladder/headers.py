@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from assets.diffs.validator import refused_header
 from assets.errors import PatchError
 
-SIDE = re.compile(r"(?:---|\+\+\+) +(?P<path>[^\t]*?)(?P<behind>\t.*| +\d{4}-\d\d-\d\d\b.*)?[ \t]*")
+SIDE = re.compile(r"(?:---|\+\+\+) +(?P<path>[^\t]*?)(?P<rest>\t.*| +\d{4}-\d\d-\d\d\b.*)?[ \t]*")
 TIME = re.compile(
     r"\s*(?:\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?: ?[+-]\d{4}| ?Z)?)?)?\s*"
 )
@@ -44,7 +44,7 @@ def git_path(line: str, at: int, known: Sequence[str]) -> str:
 
 
 def extended(line: str, at: int) -> bool:
-    """Read a line between git's header and the sides; gives whether it makes a new file.
+    """Read a line between git's header and the sides; return whether it makes a new file.
 
     Raises:
         PatchError: it asks for more than a change of text.
@@ -63,10 +63,10 @@ def side_path(line: str, at: int, known: Sequence[str]) -> str:
     """The path of a line `---` or `+++`, or NOWHERE.
 
     Raises:
-        PatchError: something else stands behind the path, or the file is deleted.
+        PatchError: something other than a time follows the path, or the file is deleted.
     """
     match = SIDE.fullmatch(line) if len(line) <= MOST_CHARACTERS else None
-    if match is None or not TIME.fullmatch(match["behind"] or ""):
+    if match is None or not TIME.fullmatch(match["rest"] or ""):
         raise PatchError(
             f"diff, line {at + 1}: found {line[:120]!r}, expected a path with nothing "
             "behind it but a time"

@@ -1,6 +1,6 @@
-"""One change as an answer tells it, and the splices that it comes to in a file.
+"""One change as an answer describes it, and the splices that it makes in a file.
 
-A SEARCH/REPLACE block and a hunk of a diff are the same thing here: lines that stay, go and come.
+A SEARCH/REPLACE block and a hunk of a diff are the same thing here: lines kept, removed and added.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from enum import StrEnum
 
 MOST_ALIGNED = 1000
-"""Lines of a block that are told apart into those that stay and those that do not."""
+"""Most lines of a block that are compared to find those that stay."""
 
 
 class Mark(StrEnum):
@@ -40,21 +40,21 @@ class Reading:
 
     lines: Lines
     repair: str | None = None
-    """What had to be mended to read it so."""
+    """What had to be repaired to read it this way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hunk:
-    """A change of one place."""
+    """A change in one place."""
 
     where: str
     """Its name in words, such as `hunk 2`."""
     readings: tuple[Reading, ...]
     """The plain one first."""
     start: int | None = None
-    """Where it says that it stands, from 0, as far as that is believed."""
+    """The line at which it says it begins, from 0; None if that is not believed."""
     closed: bool | None = None
-    """Whether the file shall end with a line feed; None leaves it as it is."""
+    """Whether the file is to end with a line feed; None leaves it as it is."""
     within: bool = False
     """It may begin or end within a line."""
 
@@ -66,7 +66,7 @@ class Hunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Splice:
-    """Put `new` where the lines from `start` up to `end` stood."""
+    """Put `new` in place of the lines from `start` up to `end`."""
 
     start: int
     end: int
@@ -112,7 +112,7 @@ def splices(lines: Sequence[Line], start: int) -> Iterator[Splice]:
 
 
 def aligned(search: Sequence[str], replace: Sequence[str]) -> Lines:
-    """A block as lines that stay, go and come."""
+    """A block as lines that are kept, removed and added."""
     if len(search) + len(replace) > MOST_ALIGNED:
         return (*_marked(Mark.REMOVED, search), *_marked(Mark.ADDED, replace))
     lines: list[Line] = []

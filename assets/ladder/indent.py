@@ -1,7 +1,7 @@
 """From the indentation that an answer uses to the one that the file has.
 
-What fits with other blanks and tabs tells the rule by its lines, and the lines that are put there
-follow the same rule. Where no rule explains every line, the answer is not applied.
+Lines that match but for their indentation show the rule, and the lines that are added follow the
+same rule. If no rule explains every line, the answer is not applied.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,19 +10,19 @@ from assets.ladder.source import indentation, least_indentation
 
 TAB_WIDTHS = (2, 4, 8)
 Rule = Callable[[str], str | None]
-"""The indentation of an answer -> the file's; None where the rule does not say."""
+"""The indentation of an answer -> the file's; None if the rule does not say."""
 
 
 def reindented(
     old: Sequence[str], found: Sequence[str], new: Sequence[str], whole: Sequence[str]
 ) -> list[str] | None:
-    """The lines to put there, indented as the file is; None where no one rule explains it.
+    """The added lines, indented as the file is; None if no single rule explains it.
 
     Args:
         old: the lines that the answer expects.
-        found: the lines of the file in their place; the same texts, but for blanks.
+        found: the lines of the file in their place; the same but for spaces and tabs.
         new: the lines that the answer adds.
-        whole: all lines that the answer has there afterwards.
+        whole: all lines that are there afterwards, as the answer has them.
     """
     pairs = [(indentation(a), indentation(b)) for a, b in zip(old, found, strict=True) if a.strip()]
     for rule in (
@@ -45,7 +45,7 @@ def _follow(rule: Rule, line: str) -> str | None:
 
 
 def _tabs() -> Iterator[Rule]:
-    """Each tab is so many blanks, or the other way about."""
+    """Each tab is a fixed number of spaces, or the reverse."""
     for width in TAB_WIDTHS:
         yield lambda blanks, width=width: blanks.replace("\t", " " * width)  # type: ignore[misc]
         yield lambda blanks, width=width: _to_tabs(blanks, width)  # type: ignore[misc]
@@ -57,9 +57,9 @@ def _to_tabs(blanks: str, width: int) -> str | None:
 
 
 def _shifts(pairs: Sequence[tuple[str, str]], *, level: bool) -> Iterator[Rule]:
-    """Every line is indented by so much more, or less; as it must be on both sides of the change.
+    """Every line is indented by the same amount more, or less, on both sides of the change.
 
-    One blank more is no shift but the mark of a context line that was left out.
+    One extra space is not a shift but the mark of a context line that was left out.
     """
     if not pairs or not level:
         return

@@ -1,4 +1,4 @@
-"""The path that an answer writes beside a fence or a block."""
+"""The path that an answer gives with a fence or a block."""
 
 import re
 
@@ -21,14 +21,14 @@ MOST_CHARACTERS = 300
 
 
 def label_of(line: str) -> str | None:
-    """The path that a line is, but for decoration; None where it says more, or no path."""
+    """The path, if a line is one but for decoration; None if it says more, or has no path."""
     match = LABEL.fullmatch(line) if len(line) <= MOST_CHARACTERS else None
     path = match["path"] if match else ""
     return path if SUFFIX.search(path) and "://" not in path else None
 
 
 def path_in(line: str) -> str | None:
-    """The path that a line is or names; None where it names none, or several."""
+    """The path that a line is or names; None if it names none, or several."""
     whole = label_of(line)
     if whole is not None or len(line) > MOST_CHARACTERS:
         return whole
@@ -37,7 +37,7 @@ def path_in(line: str) -> str | None:
 
 
 def fence_label(info: str) -> str | None:
-    """The path behind the language of a fence, as in ```python train.py or ```train.py."""
+    """The path after the language of a fence, as in ```python train.py or ```train.py."""
     words = info.strip()
     if len(words) > MOST_CHARACTERS:
         return None

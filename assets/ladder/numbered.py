@@ -8,14 +8,14 @@ from assets.ladder.hunk import Line, Lines, Mark
 
 NUMBERED = re.compile(r" *(?P<number>\d{1,6})(?:(?: ?[|:\u2502]|\t| {2}\|)(?: ?(?P<text>.*))?)?")
 LEAST = 2
-"""Numbered lines without which a number is taken for code."""
+"""With fewer numbered lines than this, a number is taken for code."""
 
 
 def without_numbers(lines: Lines) -> Lines | None:
     """The hunk without its line numbers; None unless they count up over all lines that it quotes.
 
-    Of the lines that come in, all have numbers or none has: no number is taken for code, no code
-    for a number.
+    Of the added lines, all have numbers or none has, so that no number is taken for code and no
+    code for a number.
     """
     read = [NUMBERED.fullmatch(line.text) for line in lines]
     there = [match for match, line in zip(read, lines, strict=True) if line.mark is not Mark.ADDED]

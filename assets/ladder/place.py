@@ -1,12 +1,12 @@
-"""The one place of a file where a hunk fits, from the strictest sense of fitting to the loosest.
+"""The one place in a file where a hunk fits, from the strictest sense of fitting to the loosest.
 
-1. The lines as they stand.
-2. But for blanks at their ends.
-3. But for their indentation, if one rule explains it (`assets.ladder.indent`).
-4. As a part of a line, or of lines; for blocks only (`assets.ladder.fragment`).
-5. But for comments in a few lines of context, or lines left out near a hunk's ends.
+1. The lines as they are.
+2. Ignoring spaces at their ends.
+3. Ignoring their indentation, if one rule explains it (`assets.ladder.indent`).
+4. As part of a line, or of several; for blocks only (`assets.ladder.fragment`).
+5. Ignoring comments in a few lines of context, or lines left out near a hunk's ends.
 
-The first sense in which it fits at all decides: two places there are a failure and no guess.
+The first sense in which it fits at all decides: if it fits twice there, it is refused, not guessed.
 """
 
 import re
@@ -21,13 +21,13 @@ from assets.ladder.source import Source
 
 MOST_PLACES = 20
 MOST_DRIFTED = 2
-"""Lines of context that may differ in a comment, or stand a little apart at a hunk's ends."""
+"""Lines of context that may differ in a comment, or be a little way off at a hunk's ends."""
 MOST_SKIPPED = 6
-"""Lines of the file near a hunk, among which context may stand that is not right beside it."""
+"""How many lines from a hunk its outermost context may be, if not next to it."""
 LEAST_FITTING = 2
-"""Lines with a word in them that must fit for as long as others have drifted."""
+"""Lines with a word in them that must fit where others have drifted."""
 MOST_COMPARED = 4_000_000
-"""Lines that a search for drifted context may look at."""
+"""Pairs of lines that a search for drifted context may compare."""
 WORD = re.compile(r"\w")
 
 Found = list[Placed]
@@ -66,7 +66,7 @@ def _plain(
     view: Callable[[str], str],
     repairs: tuple[str, ...],
 ) -> Found:
-    """Places where the lines are the same, after `view` for the file's."""
+    """Places where the lines equal the file's, as `view` gives them."""
     wanted = before(reading.lines)
     found = occurrences(wanted, [view(line) for line in source.lines], hint=hunk.start)
     stated = [at for at in found if at == hunk.start]
@@ -82,7 +82,7 @@ def _but_for_indentation(hunk: Hunk, reading: Reading, source: Source) -> Found:
     if not any(WORD.search(text) for text in wanted):
         return []
     places = occurrences([t.strip() for t in wanted], [t.strip() for t in source.lines])
-    if len(places) == MOST_PLACES:  # there may be more, which nobody looked at
+    if len(places) == MOST_PLACES:  # there may be more that were not compared
         return []
     found = []
     for at in places:
@@ -94,7 +94,7 @@ def _but_for_indentation(hunk: Hunk, reading: Reading, source: Source) -> Found:
 
 
 def _indented(lines: Lines, found: Sequence[str]) -> Lines | None:
-    """The hunk with the file's own indentation; None where no one rule explains it."""
+    """The hunk with the file's own indentation; None if no single rule explains it."""
     added = [line.text for line in lines if line.mark is Mark.ADDED]
     texts = reindented(before(lines), found, added, after(lines))
     if texts is None:
@@ -114,9 +114,9 @@ def _within_lines(hunk: Hunk, reading: Reading, source: Source) -> Found:
 
 
 def _drifted(hunk: Hunk, reading: Reading, source: Source) -> Found:
-    """Places where all lines that go fit and few that stay do not.
+    """Places where all removed lines fit, and all but a few kept ones.
 
-    Places that come to the same change are one.
+    Places that give the same change count as one.
     """
     lines = reading.lines
     if len(lines) * len(source.lines) > MOST_COMPARED or reading is not hunk.readings[0]:
@@ -138,9 +138,9 @@ def _drifted(hunk: Hunk, reading: Reading, source: Source) -> Found:
 
 
 def _loose(lines: Lines) -> set[int]:
-    """The lines that may have drifted: those that stay, but for the neighbours of an insertion.
+    """The lines that may have drifted: those that stay, except the neighbours of an insertion.
 
-    A line that goes pins what comes in its place; an insertion has its neighbours alone.
+    A removed line marks the place of what replaces it; only its neighbours mark an insertion's.
     """
     kept = {index for index, line in enumerate(lines) if line.mark is Mark.KEPT}
     pins: set[int] = set()
@@ -154,7 +154,7 @@ def _loose(lines: Lines) -> set[int]:
 def _fitting(
     lines: Lines, inner: range, loose: set[int], source: Source, left: int
 ) -> Iterator[int]:
-    """The places where these lines of a hunk fit, if `left` loose ones may be others."""
+    """The places where these lines of a hunk fit, if up to `left` loose ones may differ."""
     wanted = [
         (i in loose, lines[i].text.rstrip()) for i in inner if lines[i].mark is not Mark.ADDED
     ]
@@ -176,9 +176,9 @@ def _fitting(
 
 
 def _near(lines: Lines, inner: range, source: Source, at: int) -> bool:
-    """Whether context cut off at a hunk's ends stands near the rest: lines between were left out.
+    """Whether context cut off at a hunk's ends is near the rest: lines in between were left out.
 
-    What stands nowhere near was made up, or belongs to another place.
+    Context that is not near was made up, or belongs to another place.
     """
     end = at + len(before(lines[inner.start : inner.stop]))
     above = {line.rstrip() for line in source.lines[max(0, at - MOST_SKIPPED) : at]}
@@ -189,7 +189,7 @@ def _near(lines: Lines, inner: range, source: Source, at: int) -> bool:
 
 
 def _code(line: str) -> str:
-    """A line without its comment: what may not drift, as it may be a change without its signs."""
+    """A line without its comment. Code may not drift: it may be a change that lacks its signs."""
     return line.partition("#")[0].strip()
 
 
@@ -211,7 +211,7 @@ def _placed(
 
 
 def occurrences(wanted: Sequence[str], lines: Sequence[str], hint: int | None = None) -> list[int]:
-    """Where `wanted` stands in `lines`: the first places, and `hint` if it is one."""
+    """Where `wanted` occurs in `lines`: the first places, and `hint` if it is one."""
     if not wanted:
         return [0] if not lines else []
     text, needle = _joined(lines), _joined(wanted)

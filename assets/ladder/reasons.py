@@ -1,7 +1,7 @@
-"""What is said of a change that does not fit, so that who wrote it can mend it.
+"""The message about a change that does not fit, so that its author can repair it.
 
-Which hunk or block, what it expects, what stands in the file instead and where, what to do. Quoted
-lines are data, cut to a bounded size.
+It says which hunk or block, what was expected, what the file has instead and where, and what to do.
+Quoted lines are data, cut to a bounded size.
 """
 
 import re
@@ -51,7 +51,7 @@ def ambiguous(hunk: Hunk, path: str, source: Source, starts: Sequence[int]) -> P
 
 
 def quoted(lines: Sequence[str], numbers: Sequence[int] | None = None) -> str:
-    """Lines as data, each behind a bar and its number in the file; cut to a bounded size."""
+    """Lines as data, each after its number in the file and a bar; cut to a bounded size."""
     shown = list(lines[:MOST_LINES])
     margins = [f"{n:5d} | " for n in numbers] if numbers else ["      | "] * len(shown)
     rows = [
@@ -82,7 +82,7 @@ def _closest(wanted: Sequence[str], source: Source) -> str:
 
 
 def _best_start(wanted: Sequence[str], lines: Sequence[str]) -> int | None:
-    """Where the text would begin so that the most of its lines stand where they should."""
+    """Where the text would have to begin for most of its lines to match the file's."""
     places: dict[str, list[int]] = {}
     for number, line in enumerate(lines):
         if WORD.search(line):
@@ -101,5 +101,5 @@ def _close_lines(wanted: str, lines: Sequence[str]) -> list[int]:
 
 
 def _code(line: str) -> str:
-    """What a line is compared by: without its comment, unless it is one."""
+    """The part of a line that is compared: without its comment, unless it is one."""
     return (line.partition("#")[0].strip() or line.strip())[:MOST_CHARACTERS]

@@ -1,9 +1,8 @@
 """The forgiving reading of unified diffs as models write them.
 
-Where a hunk ends is told by its content and not by its counts, headers may be short or missing, and
-paths may have any of the usual prefixes. What is not text of an editable file is refused as in
-`assets.diffs.validator`: no rename, copy, mode, link, deletion or binary patch becomes something
-else.
+A hunk ends where its content says, not its counts; headers may be short or missing, and paths may
+have any of the usual prefixes. All but changes of text are refused, as in `assets.diffs.validator`:
+no rename, copy, mode, link, deletion or binary patch is read as something else.
 """
 
 import re
@@ -32,7 +31,7 @@ class FileChange:
 
     path: str
     is_new: bool
-    """It says that the file is not there before."""
+    """It says that the file did not exist before."""
     hunks: tuple[Hunk, ...]
     repairs: tuple[str, ...] = ()
 
@@ -42,7 +41,7 @@ def is_diff(lines: Sequence[str], *, said: bool = False) -> bool:
 
     Args:
         lines: the stretch.
-        said: its fence says so, so that less will do.
+        said: its fence says so, so less evidence will do.
     """
     return any(
         begins_diff(lines, at) or (said and line.startswith("@@")) for at, line in enumerate(lines)
@@ -56,7 +55,7 @@ def read_sections(
 
     Args:
         lines: a stretch of an answer.
-        path: the file that is meant where no header says one.
+        path: the file that is meant if no header names one.
         known: the paths of the environment, which tell a prefix from a folder.
 
     Raises:
@@ -131,8 +130,8 @@ def _section(
         lines: what follows the headers.
         at: how many lines of the stretch come before.
         path: the file.
-        is_new: it is said to be new.
-        repairs: what was mended in the headers.
+        is_new: the headers say that it is new.
+        repairs: what was repaired in the headers.
     """
     starts = [n for n, line in enumerate(lines) if line.startswith("@@")]
     if not starts and any(line[:1] in {"+", "-"} for line in lines):
@@ -171,7 +170,7 @@ def _hunk(lines: Sequence[str], where: str, at: int) -> tuple[Hunk, bool]:
 
 
 def _body(lines: Sequence[str]) -> list[str]:
-    """The lines of a hunk without the blank lines and the words that follow its last one."""
+    """The lines of a hunk without the blank lines and prose that follow it."""
     filled = len(lines)
     while filled and not lines[filled - 1]:
         filled -= 1
@@ -187,7 +186,7 @@ def _body(lines: Sequence[str]) -> list[str]:
 
 
 def _lines(body: Sequence[str]) -> tuple[Lines, bool | None]:
-    """The plain reading, and whether the file shall end with a line feed, if that is said."""
+    """The plain reading, and whether the file is to end with a line feed, if it says so."""
     lines: list[Line] = []
     ended: dict[Mark, bool] = {}
     for text in body:
@@ -204,7 +203,7 @@ def _lines(body: Sequence[str]) -> tuple[Lines, bool | None]:
 
 
 def _counts_fit(match: re.Match[str], lines: Lines) -> bool:
-    """Whether a header counts its hunk right; blank lines at its end may be left out."""
+    """Whether a header's counts fit its hunk; blank lines at its end may be left out."""
     if match["start"] is None:
         return False
     short = int(match["old"] or 1) - len(before(lines))
@@ -230,7 +229,7 @@ def _readings(body: Sequence[str], lines: Lines) -> Iterator[Reading]:
 
 
 def _closed_up(lines: Lines) -> Lines | None:
-    """The hunk without the blank that every sign is followed by; None where one is not."""
+    """The hunk without the space after every sign; None if a sign has none."""
     signed = [line.text for line in lines if line.mark is not Mark.KEPT and line.text.strip()]
     if not signed or not all(text.startswith(" ") for text in signed):
         return None

@@ -1,4 +1,4 @@
-"""A file as lines; what ends them is kept aside, so that no answer has to get it right."""
+"""A file as lines; their endings are kept separately, so that no answer has to get them right."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from assets.errors import PatchError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """The lines of a file without their ends."""
+    """The lines of a file without their endings."""
 
     lines: tuple[str, ...]
     crlf: bool = False
-    """Every line ends with a carriage return too; where only some do, it is part of the line."""
+    """Every line ends with CR LF; if only some do, the CR is part of the line."""
     closed: bool = True
     """The last line ends with a line feed."""
 
@@ -24,7 +24,7 @@ class Source:
 
 
 def read_source(path: str, content: bytes) -> Source:
-    """Take a file apart.
+    """Split a file into lines.
 
     Raises:
         PatchError: the file is not text.
@@ -44,10 +44,10 @@ def read_source(path: str, content: bytes) -> Source:
 
 
 def indentation(line: str) -> str:
-    """The blanks and tabs that a line begins with."""
+    """The spaces and tabs that a line begins with."""
     return line[: len(line) - len(line.lstrip(" \t"))]
 
 
 def least_indentation(lines: Sequence[str]) -> int:
-    """The fewest characters that a line with text is indented by; 0 where there is none."""
+    """The smallest indentation of a line with text, in characters; 0 if there is no such line."""
     return min((len(indentation(line)) for line in lines if line.strip()), default=0)

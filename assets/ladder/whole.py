@@ -27,7 +27,7 @@ MOST_CHARACTERS = 200
 
 
 def elision(lines: Sequence[str], known: Sequence[str]) -> str | None:
-    """The first line that stands for others, and that the file does not have itself.
+    """The first line that stands in for others and is not in the file itself.
 
     Args:
         lines: what an answer puts into a file.

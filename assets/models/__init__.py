@@ -3,7 +3,7 @@
 requests     what is asked and what comes back; start here
 roles        the models of a campaign, made from its settings
 language     a language model, asked through providers/ with prompts/
-proposals, thoughts    its answers, read
+proposals, thoughts    reading its answers
 catalog      known ideas from a file
-recorded, recordings   a campaign again from its own answers
+recorded, recordings   a campaign repeated from its own answers
 """

@@ -1,6 +1,6 @@
 """The forms in which an answer may hold ideas, each as one function from text to what it says.
 
-Nothing is judged here: titles may be missing, texts too long, ideas double. Each function takes
+Nothing is judged here: titles may be missing, texts too long, ideas repeated. Each function takes
 time in proportion to the text, whatever it holds.
 """
 
@@ -19,7 +19,7 @@ ESCAPE = re.compile(r'(\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))|\\')
 COMMA = re.compile(r",(\s*[}\]])")
 TAG = re.compile(r"\[(experiment|code changes|parents|end)(?: \d{1,4})?\]", re.IGNORECASE)
 EMPHASIS = "* \t\n:"
-"""Signs around a tag or a title that are no part of what they surround."""
+"""Signs around a tag or a title that are not part of it."""
 HEADING = re.compile(r"^#{1,6} +(?:\*\*)?(?:idea +|experiment +)?(\d{1,4})\b[.):\-–— ]*(.*)$", re.I)  # noqa: RUF001
 BOLD_ITEM = re.compile(r"^(\d{1,4})[.)] +\*\*(.+?)\*\*(.*)$")
 
@@ -28,7 +28,7 @@ _decoder = json.JSONDecoder(strict=False)
 
 
 class WrittenIdea(NamedTuple):
-    """What one idea says of itself, as it was written."""
+    """One idea as it was written."""
 
     title: str
     """Empty where it has none."""
@@ -39,7 +39,7 @@ class WrittenIdea(NamedTuple):
 def ideas_in_json(answer: str) -> list[WrittenIdea]:
     """Ideas of all JSON in an answer: in a list called `ideas`, or with a title and a text each.
 
-    Backslashes that are not doubled and commas before a bracket are mended where that gives more.
+    Backslashes that are not doubled and commas before a bracket are repaired where that gives more.
     """
     mended = COMMA.sub(r"\1", ESCAPE.sub(lambda found: found[1] or r"\\", answer))
     texts = (answer,) if mended == answer else (answer, mended)
@@ -71,7 +71,7 @@ def _json_ideas(text: str) -> Iterator[WrittenIdea]:
 
 
 def _json_values(answer: str) -> Iterator[object]:
-    """Objects and lists, the outermost that are whole; a broken one is looked into."""
+    """The outermost whole objects and lists; a broken one is searched for those inside it."""
     at = broken = 0
     for start in JSON_START.finditer(answer):
         if start.start() < at:
@@ -114,7 +114,7 @@ def _written(item: object) -> WrittenIdea:
 
 
 def _words(item: dict[str, object], keys: tuple[str, ...]) -> str:
-    """The first of the keys that holds a text."""
+    """The text under the first key that has one; empty if none has."""
     return next((value for key in keys if isinstance(value := item.get(key), str)), "")
 
 

@@ -1,11 +1,11 @@
-"""What models are told of an environment; all of it stands in its manifest and its files."""
+"""What models are told about an environment; all of it is in its manifest and its files."""
 
 from assets.config.environment import Environment
 from assets.models.requests import EnvironmentBrief
 
 
 def brief_of(environment: Environment, profile: str) -> EnvironmentBrief:
-    """What models are told of an environment at one size."""
+    """What models are told about an environment at one size."""
     manifest, size = environment.manifest, environment.manifest.profiles[profile]
     return EnvironmentBrief(
         name=manifest.name,

@@ -27,7 +27,7 @@ from assets.models.requests import (
 from lake.tables import IdeaKind
 
 TRIES = 200
-"""Draws before a call gives fewer ideas than it was asked for: recombining repeats itself."""
+"""After this many draws a call gives fewer ideas than asked for: recombining repeats itself."""
 
 Names = tuple[str, ...]
 
@@ -142,7 +142,7 @@ class Catalog:
 
 
 def read_catalog(environment: Path, name: str | None) -> Catalog:
-    """The catalog beside an environment, or the file called `name`.
+    """The catalog of an environment, or the file called `name`.
 
     Args:
         environment: its folder.
@@ -173,7 +173,7 @@ def _idea(entry: dict[str, object]) -> CatalogIdea:
     if not isinstance(edits, list) or not edits:
         raise TypeError(f"edits of {entry['name']} is not a list with an edit")
     if not all(isinstance(text, str) for edit in edits for text in edit.values()):
-        raise TypeError(f"edits of {entry['name']} hold something else than text")
+        raise TypeError(f"edits of {entry['name']} hold something other than text")
     return CatalogIdea(
         name=str(entry["name"]),
         title=str(entry["title"]),

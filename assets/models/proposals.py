@@ -8,9 +8,8 @@
     Markdown    ideas numbered 1, 2, 3, ..., each with a title in bold or as a heading. Anything
                 less regular is prose, and refused.
 
-The first form that holds an idea wins. Nothing is asked of the request, so that a stored answer
-reads the same years later: how many ideas were wanted, and which idea a label means, is for the
-caller.
+The first form that holds an idea wins. The request plays no part, so that a stored answer reads the
+same years later: how many ideas were wanted, and which idea a label means, is for the caller.
 """
 
 import re
@@ -28,10 +27,10 @@ from assets.models.thoughts import without_thoughts
 from launchers.visible import shortened, visible_line
 
 MOST_CHARACTERS = 1 << 20
-"""Of an answer; ideas are a hundredth of it."""
+"""Of an answer; ideas take a hundredth of that."""
 TITLE_CHARACTERS = 160
 TEXT_CHARACTERS = 12_000
-"""What is longer keeps head and tail, and says between them how much is left out."""
+"""A longer text keeps its head and tail, and says between them how much was left out."""
 MOST_PARENTS = 16
 FORMS: tuple[Callable[[str], list[WrittenIdea]], ...] = (
     ideas_in_json,
@@ -66,7 +65,7 @@ def read_ideas(answer: str) -> tuple[Proposal, ...]:
 
 
 def _storable(text: str) -> str:
-    """The text with lone surrogates written out, which UTF-8 cannot hold."""
+    """The text with lone surrogates, which UTF-8 cannot hold, written out."""
     return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
@@ -88,7 +87,7 @@ def _proposal(written: WrittenIdea) -> Proposal | None:
 
 
 def _different(proposals: Iterable[Proposal | None]) -> tuple[Proposal, ...]:
-    """The proposals without those that repeat an earlier one but for case, blanks and signs."""
+    """The proposals without those that repeat an earlier one but for case and punctuation."""
     kept: dict[tuple[str, ...], Proposal] = {}
     for proposal in proposals:
         if proposal is not None:

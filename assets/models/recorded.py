@@ -1,6 +1,6 @@
-"""The recorded model: a campaign again from its own completions, without asking anybody.
+"""The recorded model: a campaign repeated from its own completions, without asking anybody.
 
-A call is known by its place: epoch, stage, role, ordinal and revision. What is asked now is
+A call is identified by its place: epoch, stage, role, ordinal and revision. What is asked now is
 compared with what was asked then; a difference is written into the new completion's `reason`.
 """
 
@@ -40,7 +40,7 @@ class Recorded:
     at_once = 64
 
     def __init__(self, inner: Model, load: Callable[[], Recording]) -> None:
-        """Takes the model that was recorded, and what reads the recording when it is needed."""
+        """Take the model that was recorded, and what reads the recording when it is needed."""
         self.inner = inner
         self.load = load
         self._recording: Recording | None = None

@@ -26,8 +26,8 @@ def _settings(lake: Lake, campaign: str) -> CampaignSettings:
     configs = [attempt.config for attempt in attempts if attempt and attempt.config]
     if not configs:
         raise CampaignError(
-            f"{lake.uri}: campaign {campaign!r} has no complete ideas, expected the name of a "
-            "campaign that was run, as the campaign that a recorded model repeats"
+            f"{lake.uri}: campaign {campaign!r} has no complete ideas; expected the name of a "
+            "campaign that was run, for a recorded model to repeat"
         )
     try:
         return recorded_settings(configs[-1])
@@ -39,7 +39,7 @@ def _settings(lake: Lake, campaign: str) -> CampaignSettings:
 
 
 def _recording(lake: Lake, campaign: str) -> Recording:
-    """The completions of the campaign's current attempts; an answer stands before calls in vain."""
+    """The completions of the campaign's current attempts; an answer goes before failed calls."""
     log = lake.attempts(campaign)
     current = {
         (epoch, stage): attempt.n

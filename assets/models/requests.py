@@ -15,7 +15,7 @@ from lake.tables import IdeaKind, Stage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentBrief:
-    """What a model is told of the environment; all of it stands in its manifest and its files."""
+    """What a model is told about the environment; all of it is in its manifest and its files."""
 
     name: str
     summary: str
@@ -108,9 +108,9 @@ class Finish(StrEnum):
     """How a call ended."""
 
     STOP = "stop"
-    """The model said all that it wanted."""
+    """The model said all that it wanted to say."""
     LENGTH = "length"
-    """Cut off at the most tokens that it may write."""
+    """Cut off at the limit of tokens that it may write."""
     REFUSAL = "refusal"
     """The model, or a filter before it, declined."""
     EMPTY = "empty"
@@ -147,7 +147,7 @@ class Answer:
     thinking: str | None = None
     usage: Usage = field(default_factory=Usage)
     cost_usd: float | None = None
-    """None where nobody sends a bill or the price is not known."""
+    """None if nobody sends a bill or the price is not known."""
     price: str | None = None
     """JSON of the row of the price table that the cost rests on."""
     latency_seconds: float | None = None
@@ -168,7 +168,7 @@ class Place:
     ordinal: int
     revision: int
     key: str
-    """Its completion_id; sent as the idempotency key, so that a repeated call is known as one."""
+    """Its completion_id; sent as the idempotency key, so that a repeated call is seen as one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +181,7 @@ class Call:
     """What all calls of a campaign begin with, word for word: the environment and its code."""
     send: Callable[[Place], Awaitable[Answer]]
     options: str | None = None
-    """JSON of how it is asked: address, protocol, options of sampling; never a key."""
+    """JSON of how it is asked: address, protocol, sampling options; never a key."""
 
 
 class Model(Protocol):
@@ -214,9 +214,9 @@ class Model(Protocol):
         ...
 
     def halt(self) -> None:
-        """Begin no new try: calls that wait end with Interrupted, those in the air go on."""
+        """Begin no new try: calls that wait end with Interrupted, those in flight go on."""
         ...
 
     async def close(self) -> None:
-        """End its connections; asked again, it makes new ones."""
+        """Close its connections; a later call opens new ones."""
         ...

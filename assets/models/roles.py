@@ -56,7 +56,7 @@ def cast(settings: CampaignSettings, environment: Path, recordings: Recordings) 
 
 
 def check_keys(settings: CampaignSettings) -> None:
-    """Whether every key that a campaign needs is set, before anything is begun.
+    """Check that every key that a campaign needs is set, before anything begins.
 
     Raises:
         ProviderError: naming the variable that is not set.
@@ -91,7 +91,7 @@ class _Maker:
             Limiter(concurrency=provider.concurrency, calls_per_minute=provider.calls_per_minute),
         )
         client = Client(connection, limiter, backoff=Backoff(first_seconds=provider.wait_seconds))
-        # twice as many: a call that waits for its next try lets another one go
+        # twice as many: while a call waits for its next try, another one may be sent
         return LanguageModel(
             client,
             name=connection.name,
@@ -113,11 +113,11 @@ class _Maker:
             recordings=self.recordings,
             repeated=(*self.repeated, source),
         )
-        acted = self._recorded_as(role, settings)
+        original = self._recorded_as(role, settings)
         first = settings.ideators[0]
         catalog = first.name if first.model == CATALOG else None
         return Recorded(
-            maker.model(acted, catalog=catalog), lambda: self.recordings.recording(source)
+            maker.model(original, catalog=catalog), lambda: self.recordings.recording(source)
         )
 
     def _recorded_as(self, role: Role, recorded: CampaignSettings) -> Role:

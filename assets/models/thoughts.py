@@ -1,6 +1,6 @@
-"""What a model thought before its answer, where it stands in the same text.
+"""What a model thought before its answer, where both are in one text.
 
-Thoughts stand at the beginning. Tags further on belong to the answer: code and ideas may be about
+Thoughts are at the beginning. Tags further on belong to the answer: code and ideas may be about
 them.
 """
 
@@ -16,10 +16,10 @@ BLOCK_ENDS = re.compile(r"^>{5,9} ", re.MULTILINE)
 
 
 def without_thoughts(answer: str) -> str:
-    """What follows the thoughts; all of the text where it has none, nothing where they do not end.
+    """What follows the thoughts: all of the text if it has none, nothing if they do not end.
 
-    Some servers leave the opening tag to the prompt: a closing one at the beginning of a line, with
-    none opened before it and outside of fences and blocks, ends the thoughts too.
+    Some servers put the opening tag into the prompt: a closing tag at the beginning of a line, with
+    none opened before it and outside fences and blocks, ends the thoughts too.
     """
     at = 0
     while opened := OPENED.match(answer, at):

@@ -46,7 +46,7 @@ class Scored:
 
     @property
     def screened(self) -> float | None:
-        """The valid score of the screening run, which chose what is confirmed, if there is one."""
+        """The valid score of the screening run, by which confirmations are chosen; or None."""
         return self.score.value if self.score else None
 
     @property
@@ -58,9 +58,9 @@ class Scored:
     def value(self) -> float | None:
         """What counts: the mean of the confirmations where there are any, else the screening's.
 
-        The screening's value is not in the mean: it is the one by which the idea was chosen. Where
-        a confirmation failed by the patch's fault nothing counts: a mean of those that went well
-        would be luck again.
+        The screening's value is not in the mean, since the idea was chosen by it. If a confirmation
+        failed through the patch's fault, nothing counts: a mean of those that went well would be
+        luck again.
         """
         if self.screened is None or self.unconfirmed is not None:
             return None
@@ -68,7 +68,7 @@ class Scored:
 
     @property
     def unconfirmed(self) -> Score | None:
-        """A confirmation that failed, and not for reasons of the machine."""
+        """A confirmation that failed for a reason other than the machine."""
         failed = (score for score in self.confirmations if score.value is None)
         return next((score for score in failed if score.blame is not Blame.INFRASTRUCTURE), None)
 
@@ -95,7 +95,7 @@ class Scored:
 
     @property
     def blame(self) -> Blame | None:
-        """Whose boundary the failure belongs to, if there is one."""
+        """The boundary that the failure is blamed on, if there is one."""
         if self.score:
             found = self.score if self.screened is None else self.unconfirmed
             return found.blame if found else None
@@ -116,7 +116,7 @@ class Scored:
 def join_layer(
     ideas: Sequence[Idea], patches: Sequence[Patch], runs: Sequence[Run], scores: Sequence[Score]
 ) -> list[Scored]:
-    """One entry per idea, in their order, for a baseline one per run, for rejected ideas none."""
+    """One entry per idea, in order; for a baseline one per run, for rejected ideas none."""
     patches_by_idea: dict[str, list[Patch]] = {}
     for patch in patches:
         patches_by_idea.setdefault(patch.idea_id, []).append(patch)

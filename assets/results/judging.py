@@ -38,7 +38,7 @@ class ComputeRule:
         )
 
     def judge(self, training: float | None, scoring: float | None) -> Judgement:
-        """Within the limit in both, above it, or not to be told.
+        """Whether both are within the limit, one is above it, or it cannot be known.
 
         Args:
             training: CPU seconds.

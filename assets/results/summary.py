@@ -16,10 +16,10 @@ class Summary:
     noise: Noise | None
     """None where no baseline was ever measured."""
     ranked: tuple[Scored, ...]
-    """Ideas with a value, best first, without the baseline. Where ideas have to be confirmed, those
-    that are stand before the others, whose values were chosen for being good."""
+    """Ideas with a value, best first, without the baseline. Where ideas have to be confirmed, the
+    confirmed come before the others, whose values were chosen for being good."""
     best_by_epoch: tuple[float | None, ...]
-    """Best value of each epoch alone, of confirmed ideas where that is asked."""
+    """Best value of each epoch alone; of confirmed ideas only, where that is asked for."""
     ideas: int
     valid: int
     """Ideas with a valid score."""
@@ -32,11 +32,11 @@ class Summary:
     confirmations: int
     """Valid runs with other seeds that a winner must have."""
     kept_runs: frozenset[str]
-    """Runs whose outputs are worth their disk: baselines, the best, the best that is audited."""
+    """Runs whose outputs are worth keeping: baselines, the best, the best audited one."""
 
     @property
     def best(self) -> Scored | None:
-        """The best idea so far, confirmed where asked, whose score rests on the deep audit."""
+        """The best idea so far whose score rests on the deep audit, confirmed where asked."""
         return next((s for s in self.ranked if s.may_win(self.deep, self.confirmations)), None)
 
     @property

@@ -20,7 +20,7 @@ from lake.tables import Run, RunPurpose, RunStatus
 def produce(context: Context) -> Produced:
     """Run every job of the epoch, or take over what was run before.
 
-    With a quorum below 1 the runs that still go on are left to `produce_late`.
+    With a quorum below 1 the runs that are still going on are left to `produce_late`.
     """
     quorum = context.view.settings.quorum
     stage = Training(context, quorum=quorum, beside=late_run_ids(context))
@@ -41,7 +41,7 @@ def produce_late(context: Context, *, wait: bool) -> Produced:
 
     Args:
         context: of the complete attempt.
-        wait: whether to wait for those that go on.
+        wait: whether to wait for those that still run.
     """
     present = context.view.rows(Run)
     known = {run.run_id for run in present}

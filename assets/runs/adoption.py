@@ -1,6 +1,6 @@
-"""Work that is not bought twice: finished runs that stand in the lake already.
+"""Work that is not bought twice: finished runs that are in the lake already.
 
-Jobs that run, or that ended without a row yet, are found by the launcher (`Launcher.find`).
+Jobs that run, or that ended but have no row yet, are found by the launcher (`Launcher.find`).
 """
 
 from collections.abc import Collection

@@ -1,8 +1,8 @@
 """Confirmation: the best of an epoch run again, with seeds that were drawn after their patches.
 
-Among many ideas some are good by the luck of their seed, and a patch may hold a constant that fits
+Among many ideas some look good by the luck of their seed, and a patch may hold a constant that fits
 one. The seed of a confirmation follows from the patched tree, which nobody knows before the patch
-is written. The mean of the confirmations counts then, without the value that chose them.
+is written. The mean of the confirmations then counts, without the value that chose them.
 """
 
 import statistics
@@ -18,7 +18,7 @@ from lake.tables import Run, RunPurpose
 def plan_confirmations(
     view: AttemptView, planned: Sequence[PlannedRun], runs: Sequence[Run]
 ) -> list[PlannedRun]:
-    """What the best of an epoch are run again with; nothing where that is not asked for.
+    """The runs that confirm the best of an epoch; none where they are not asked for.
 
     Args:
         view: of the runs stage.

@@ -41,7 +41,7 @@ class PlannedRun:
 def run_key(
     files: Mapping[str, bytes], setup: Setup, *, seed: int, scope: str = "", measurement: int = 0
 ) -> str:
-    """Hash of all that a run's result depends on but the scoring.
+    """Hash of all that a run's result depends on, except the scoring.
 
     Args:
         files: the patched tree.

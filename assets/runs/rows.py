@@ -12,7 +12,7 @@ NO_EVALUATION = Evaluation(metric="")
 
 
 def taken_over(view: AttemptView, planned: PlannedRun, source: Run) -> Run:
-    """The row of a run in whose place an earlier row stands."""
+    """The row of a run that an earlier row stands in for."""
     return replace(
         source,
         **view.keys,

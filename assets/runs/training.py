@@ -20,7 +20,7 @@ from launchers.result import SCORE, TRAIN
 KILL_LIMIT = 3.0
 """CPU time at which training is killed, in medians of the baseline runs."""
 STOPPED = (
-    "stopped on your word: what had ended is kept, and `varve search` goes on where this stopped"
+    "stopped at your request: what had ended is kept, and `varve search` goes on where this stopped"
 )
 
 
@@ -39,9 +39,9 @@ class Training:
 
         Args:
             context: the attempt.
-            quorum: share of the runs after whose end `run` returns.
+            quorum: share of the runs that must have ended for `run` to return.
             beside: run ids of earlier epochs that may still take slots.
-            what: how people are told of them.
+            what: what people see them called.
         """
         self.context = context
         self.planned: list[PlannedRun] = []
@@ -63,7 +63,7 @@ class Training:
         self.pool.add(jobs, finished=finished)
 
     def run(self) -> None:
-        """Until every run has ended, or the quorum has.
+        """Works until every run has ended, or the quorum has.
 
         Raises:
             MachineError: nothing can be learned from what has ended; the attempt stays open.
@@ -77,7 +77,7 @@ class Training:
         return [each for each in self.planned if each.run_id not in self.pool.outcomes]
 
     def rows(self) -> list[Run]:
-        """Of the runs that have ended, in the order of their planning."""
+        """Of the runs that have ended, in the order in which they were planned."""
         outcomes = self.pool.outcomes
         return [self._row(each, outcomes[each.run_id]) for each in self._ended]
 
@@ -154,10 +154,10 @@ class Training:
         if silent and (any(e.is_baseline for e in silent) or len(silent) == len(self._ended)):
             result = self.pool.outcomes[silent[0].run_id].result
             raise MachineError(
-                f"{len(silent)} of {len(self.planned)} jobs failed for reasons of the machine, "
+                f"{len(silent)} of {len(self.planned)} jobs failed because of the machine, "
                 f"baselines among them: {result.reason if result else None}. Expected jobs that "
-                "say something of their idea: mend what "
-                f"{self.context.launcher.fetch(silent[0].run_id)} tells of and run the same "
+                "tell something about their idea: repair what "
+                f"{self.context.launcher.fetch(silent[0].run_id)} shows and run the same "
                 "command again; the other jobs' results are kept"
             )
 

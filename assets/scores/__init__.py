@@ -45,7 +45,7 @@ def _counts(rows: Sequence[Score]) -> dict[str, int]:
 
 
 def _audited(context: Context, new: Sequence[Score], present: Sequence[Score]) -> list[Score]:
-    """The rows, those that may become parent or winner with the verdict of the deep audit.
+    """The rows; those that may become parent or winner have the verdict of the deep audit.
 
     An idea that has to be confirmed first is ranked by its confirmations; its screening is audited.
     """

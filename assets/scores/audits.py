@@ -1,8 +1,9 @@
 """The deep leak audit: what a score must pass before it may become a parent or a winner.
 
 Every score rests on some cuts already. The best of an epoch are scored again from their kept
-outputs, in fresh processes, with so many more cuts that a leak in a few positions of ten thousand
-shows. The verdict stands in the row from its first commit: a row that was not audited is no parent.
+outputs, in fresh processes, with enough more cuts to show a leak in a few of ten thousand
+positions. The verdict stands in the row from its first commit: a row that was not audited is no
+parent.
 """
 
 import math
@@ -30,7 +31,7 @@ from lake.tables import Score
 from launchers import JobResult, JobSpec, Take
 from launchers.sandbox.levels import at_least
 
-RULES = Rules(stopped="stopped on your word before every audit had ended; search again")
+RULES = Rules(stopped="stopped at your request before every audit had ended; search again")
 
 
 def audit(
@@ -40,7 +41,7 @@ def audit(
 ) -> dict[str, Score]:
     """Audits scores until all that may become parent or winner have been.
 
-    What does not pass leaves its place to the next one, which is audited then.
+    What does not pass leaves its place to the next one, which is then audited.
 
     Args:
         context: of the scores stage.
@@ -52,7 +53,7 @@ def audit(
 
     Raises:
         Interrupted: the user stopped it.
-        MachineError: an audit failed for reasons of the machine, more than once.
+        MachineError: an audit failed more than once because of the machine.
     """
     audits = Audits(context, candidates)
     deep = context.view.environment.manifest.audit.deep
@@ -118,9 +119,8 @@ class Audits:
         assert result is not None
         if result.is_inconclusive:
             raise MachineError(
-                f"the audit of run {one.run.run_id} failed for reasons of the machine, more than "
-                f"once: {result.reason}. The outputs are kept: mend it and run the same command "
-                "again"
+                f"the audit of run {one.run.run_id} failed more than once because of the machine: "
+                f"{result.reason}. The outputs are kept: repair it and run the same command again"
             )
         deep = self.context.view.environment.manifest.audit.deep
         self.done[one.run.run_id] = judged(one.score, result, deep=deep)
@@ -167,7 +167,7 @@ def _taken(context: Context, source: str, result: JobResult) -> Take:
 
 
 def _passes(score: Score, wanted: int) -> float:
-    """How many times the passes of the first scoring it takes to make so many cuts more."""
+    """How many times the first scoring's passes that many more cuts take."""
     cuts, passes = score.measures.get(CUTS, 0), score.measures.get(PASSES, 0)
     if not cuts or not passes:
         return 1

@@ -38,7 +38,7 @@ def candidates_of(view: AttemptView, rows: Sequence[Score]) -> dict[str, Candida
 def worth_of(
     view: AttemptView, rows: Sequence[Score], candidates: Mapping[str, Candidate]
 ) -> dict[str, float]:
-    """What each candidate is ranked by, by run id; one that lacks confirmations has nothing."""
+    """What each candidate is ranked by, by run id; one that lacks confirmations has none."""
     needed = view.settings.confirm.needed
     if not needed:
         return {run_id: one.score.value or 0.0 for run_id, one in candidates.items()}
@@ -73,7 +73,8 @@ def to_audit(
         better: of the metric.
 
     Returns:
-        Run ids, best first: those in the first place, or above the bar and among the first ones.
+        Run ids, best first: those in the first place, or above the bar and among the first
+        `places`.
     """
     rivals = [better.rank(value) for value in earlier]
     ranked = sorted(values, key=lambda run: (better.rank(values[run]), run))

@@ -1,4 +1,4 @@
-"""What the deep audit makes of a score: pure, from a score and a result to a score."""
+"""What the deep audit makes of a score: pure functions of the score and its audit's result."""
 
 import math
 from dataclasses import replace
@@ -11,9 +11,9 @@ SAME_VALUE = 1e-3
 CUTS = "cuts"
 """Measure that counts the cuts which a score rests on."""
 PASSES = "audit_passes"
-"""Measure of the fresh servers that it took to make them."""
+"""Measure that counts the fresh servers that it took to make them."""
 AUDIT, LEVEL = "audit", "audit_level"
-"""Verdict of the deep audit, and the sandbox level that it was found at once it is final."""
+"""Verdict of the deep audit, and the sandbox level at which it was found, once it is final."""
 
 
 def judged(score: Score, result: JobResult, *, deep: int) -> Score:
@@ -54,12 +54,12 @@ def as_known(score: Score, known: Score) -> Score:
 
 
 def not_audited(score: Score, reason: str) -> Score:
-    """A score that no audit could be made of."""
+    """A score that could not be audited."""
     return with_verdict(score, f"not audited: {reason}")
 
 
 def with_verdict(score: Score, verdict: str, level: str | None = None) -> Score:
-    """A score with a verdict of the audit, and the sandbox level that it was found at."""
+    """A score with a verdict of the audit, and the sandbox level at which it was found."""
     found = {AUDIT: verdict} if level is None else {AUDIT: verdict, LEVEL: level}
     return replace(score, verdicts=score.verdicts | found)
 

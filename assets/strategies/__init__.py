@@ -18,7 +18,7 @@ def strategy_of(settings: StrategySettings, better: Better) -> Strategy:
     """The strategy that a campaign names.
 
     Args:
-        settings: checked; what does not exist yet was refused there.
+        settings: checked already; what does not exist yet was refused.
         better: of the metric.
     """
     if settings.kind == "best_of_n":

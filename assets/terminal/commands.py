@@ -27,9 +27,9 @@ from assets.terminal.display import Display, best_table
 from launchers.visible import visible
 
 FILE_WIDTH = 160
-"""Columns of what is printed where no terminal is."""
+"""Columns of what is printed without a terminal."""
 STATE_CHARACTERS = 80
-"""What is longer stands below the table of campaigns."""
+"""A longer state is printed below the table of campaigns."""
 AFTER_BACKFILL = (
     "`varve search {campaign}` completes the epoch that was interrupted; then launch the backfill "
     "again from the epoch after it"
@@ -64,7 +64,7 @@ def parse_span(span: str, epochs: int) -> range:
     """`3` or `1-3` as a range of epochs that the campaign has.
 
     Raises:
-        CampaignError: if it is none.
+        CampaignError: if it is not.
     """
     match = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", span.strip())
     first = int(match[1]) if match else 0

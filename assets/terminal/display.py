@@ -16,13 +16,13 @@ from assets.results.summary import Summary
 BEST_ROWS = 8
 STOPPING = {
     StopLevel.GO: "",
-    StopLevel.FINISH: "stopping: no new job, waiting for those that run (Ctrl-C again cancels) · ",
+    StopLevel.FINISH: "stopping: no new job, waiting for running jobs (Ctrl-C again cancels) · ",
     StopLevel.CANCEL: "cancelling · ",
 }
 
 
 class Display:
-    """Draws progress in a terminal; where there is none, some lines an epoch."""
+    """Draws progress in a terminal; without one, prints some lines per epoch."""
 
     def __init__(self, console: Console, *, campaign: str, epochs: int, stop: Stop) -> None:
         self._console = console
@@ -31,7 +31,7 @@ class Display:
         self._summary: Summary | None = None
         self._now: JobsProgress | None = None
         self._said: tuple[int, str, int] | None = None
-        """Epoch, what, and quarter of it that the last line without a terminal was about."""
+        """Epoch, kind of jobs and quarter of the last line printed without a terminal."""
         self._bars = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(),
@@ -53,7 +53,7 @@ class Display:
         self._live.stop()
 
     def begin(self, *, metric: str, done: int, total: int, summary: Summary) -> None:
-        """Set the scene: epochs done before, how many there are to be, and what is known."""
+        """Take in how many epochs are done, how many there will be, and what is known."""
         self._metric = metric
         self._bars.update(self._epochs, completed=done, total=total)
         self._summary = summary
@@ -71,7 +71,7 @@ class Display:
             self._say_quarters(progress)
 
     def _say_quarters(self, now: JobsProgress) -> None:
-        """One line for each quarter of the jobs that is done, so that a log shows life."""
+        """One line for each quarter of the jobs that is done, so that a log shows progress."""
         reached = (now.epoch, now.what, 4 * now.done // max(1, now.total))
         if reached != self._said:
             self._said = reached
@@ -116,14 +116,14 @@ def best_line(summary: Summary, metric: str) -> str:
 
 
 def noise_text(noise: Noise | None) -> str:
-    """Mean and spread of the baseline, each with the runs behind it."""
+    """Mean and spread of the baseline, each with its number of runs."""
     if noise is None:
         return "not measured"
     return f"{noise.mean:.4f} (mean of {noise.mean_n}) ± {noise.sd:.4f} (sd of {noise.n})"
 
 
 def gain_text(summary: Summary, value: float) -> str:
-    """The difference to the baseline, and what it is in noise units."""
+    """The difference from the baseline, and what it is in noise units."""
     noise, units = summary.noise, summary.units(value)
     if noise is None or units is None:
         return "no baseline"
@@ -131,7 +131,7 @@ def gain_text(summary: Summary, value: float) -> str:
 
 
 def spread_text(scored: Scored) -> str:
-    """The standard error of a confirmed value and the runs behind it; nothing for a single run."""
+    """The standard error of a confirmed value and its number of runs; empty for a single run."""
     if scored.error is None:
         return ""
     return f" ± {scored.error:.4f} ({len(scored.confirmed)})"

@@ -1,4 +1,4 @@
-"""What this machine can do: the sandbox levels, each really tried, and the way to a better one."""
+"""What this machine can do: its sandbox levels, each tried for real, and how to get better ones."""
 
 from rich.console import Console
 from rich.table import Table
@@ -11,7 +11,7 @@ from launchers.sandbox.preflight import examine
 
 
 def show_doctor() -> bool:
-    """Prints the levels; says whether the strongest one works."""
+    """Print the levels; return whether the strongest one works."""
     findings = examine()
     best = [found.level for found in findings if found.works][-1]
     console = Console()

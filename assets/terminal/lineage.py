@@ -17,7 +17,7 @@ def show_lineage(home: Home, idea_id: str) -> None:
 
     Args:
         home: where the lake is.
-        idea_id: an idea's id, or how it begins.
+        idea_id: an idea's id, or its beginning.
 
     Raises:
         VarveError: if the lake has no such idea, or several.

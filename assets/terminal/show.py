@@ -1,4 +1,4 @@
-"""`varve show`: find a row by its id, gather what belongs to it, and have it told."""
+"""`varve show`: find a row by its id, gather what belongs to it, and print its story."""
 
 import re
 from collections.abc import Collection
@@ -25,7 +25,7 @@ SHOWN: tuple[type[Row], ...] = (Idea, Patch, Run, Score)
 
 
 class Found(NamedTuple):
-    """Where a row stands."""
+    """Where a row is."""
 
     key: str
     """Column of its id: idea_id, patch_id, run_id or score_id."""
@@ -37,7 +37,7 @@ class Found(NamedTuple):
         return f"{self.key} {self.identity} (campaign {self.campaign}, epoch {self.epoch:04d})"
 
     def of(self, row_type: type[Row]) -> set[str]:
-        """The id, where it is one of this table."""
+        """The id, if it is one of this table."""
         return {self.identity} if self.key == row_type.key else set()
 
 
@@ -53,7 +53,7 @@ def show(home: Home, identity: str, *, diff: bool) -> None:
 
     Args:
         home: where the lake is.
-        identity: an id of an idea, patch, run or score, or how it begins.
+        identity: an id of an idea, patch, run or score, or its beginning.
         diff: whether diffs are shown.
 
     Raises:
@@ -75,7 +75,7 @@ def find_row(lake: Lake, identity: str) -> Found:
     if not re.fullmatch(f"[0-9a-f]{{{LEAST_DIGITS},{DIGITS}}}", prefix):
         raise VarveError(
             f"found the id {identity!r}, expected {LEAST_DIGITS} to {DIGITS} hexadecimal digits: "
-            "the idea_id, patch_id, run_id or score_id that `varve sql` shows, or how it begins"
+            "the idea_id, patch_id, run_id or score_id that `varve sql` shows, or its beginning"
         )
     places = [f"{row_type.table}_history" for row_type in SHOWN]
     each = (
@@ -92,12 +92,12 @@ def find_row(lake: Lake, identity: str) -> Found:
     if len(rows) > 1:
         matches = "".join(f"\n  {Found(*row)}" for row in rows[:MOST_MATCHES])
         more = "\n  and more" if len(rows) > MOST_MATCHES else ""
-        raise VarveError(f"{prefix!r} is how several ids begin; give more digits:{matches}{more}")
+        raise VarveError(f"several ids begin with {prefix!r}; give more digits:{matches}{more}")
     return Found(*rows[0])
 
 
 def gather(home: Home, lake: Lake, found: Found) -> Story:
-    """The idea above a row and all that is below it; of the other branches nothing."""
+    """The idea above a row and all that is below it, without the other branches."""
 
     def rows(row_type: type[R], column: str, ids: Collection[str]) -> list[R]:
         at = (found.campaign, found.epoch)

@@ -1,7 +1,7 @@
 """What became of an idea, in words: pure, from rows to lines.
 
-Everything that a model or a job wrote is quoted: on one line with hidden characters shown, or below
-the mark `| `, so that no text can pass for a line of the story.
+Everything that a model or a job wrote is quoted: on one line with hidden characters shown, or after
+the mark `| ` on each line, so that no text can pass for a line of the story.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,7 +50,7 @@ BLAMED: Mapping[Blame, str] = {
     Blame.INFRASTRUCTURE: "The machine, the disk or Varve itself is to blame. It says nothing of "
     "the idea.",
 }
-"""Who it was, in a sentence."""
+"""Who is to blame, in a sentence."""
 
 
 ANSWERS: Mapping[PatchStatus, str] = {
@@ -113,7 +113,7 @@ def tell(story: Story, *, diff: bool) -> Iterator[str]:
 
 def _heading(story: Story, row: Row, *facts: str) -> str:
     identity = getattr(row, row.key)
-    standing = "current" if (identity, row.n) in story.current else "not current any more"
+    standing = "current" if (identity, row.n) in story.current else "no longer current"
     words = (f"{row.key.removesuffix('_id')} {identity}", *facts, f"attempt {row.n}, {standing}")
     return " · ".join(words)
 
@@ -155,7 +155,7 @@ def _changes(diff: str) -> str:
         return "changes nothing"
     try:
         paths = [section.path for section in read_diff(diff)]
-    except PatchError:  # of a version with other rules, or larger than a model may write
+    except PatchError:  # from a version with other rules, or larger than a model may write
         return "changes files"
     return f"changes {', '.join(paths)}"
 
@@ -175,7 +175,7 @@ def _tell_run(story: Story, run: Run) -> Iterator[str]:
     else:
         yield f"  sandbox level {run.sandbox_level or 'unknown'}, with no gap on record"
     if run.status is RunStatus.CANCELLED:
-        yield "  Stopped on the user's word. It says nothing of the idea."
+        yield "  Stopped at the user's request. It says nothing of the idea."
     elif run.status is RunStatus.FAILED:
         yield from _tell_failure(run.blame, run.reason)
 

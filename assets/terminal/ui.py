@@ -1,4 +1,4 @@
-"""The Dagster UI with its daemon, as a group of processes that ends when this one is told to."""
+"""The Dagster UI with its daemon, as a group of processes that ends with this one."""
 
 import os
 import signal
@@ -16,15 +16,15 @@ from assets.errors import VarveError
 from assets.graph.instance import fail_dead_runs, open_instance
 
 PATIENCE_SECONDS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
-"""How the group is asked to end, and how long each time. Dagster's own shutdown stops its daemon
+"""Signals that end the group, and how long each may take. Dagster's own shutdown stops its daemon
 and may leave the rest."""
 
 
 def serve_ui(home: Home, port: int) -> None:
     """Run Dagster's web server and daemon until Ctrl-C or SIGTERM.
 
-    Steps that run then stop with it; their jobs go on under their supervisors and are adopted when
-    the stage is materialized again.
+    Running steps stop with it; their jobs go on under their supervisors and are adopted when the
+    stage is materialized again.
 
     Raises:
         VarveError: if the server ends by itself, or another UI of this project is open.
@@ -53,7 +53,7 @@ def _serve(home: Home, port: int) -> None:
         return
     finally:
         _end_group(server)
-    raise VarveError(f"the Dagster UI ended with exit code {code}; its messages stand above")
+    raise VarveError(f"the Dagster UI ended with exit code {code}; its messages are above")
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

@@ -1,9 +1,9 @@
-"""Find out what patched code will import, since a sealed process cannot import any more.
+"""Find out what patched code will import, since a sealed process can no longer import.
 
-Much of it lies deep in a library and is imported only when it is used. So a child does what is to
-be done, without hidden text and before the seal, and is gone afterwards. It may open files to read
-them, and its word counts for names of modules only. A patch therefore chooses which of the
-installed modules are imported, and in which order, and nothing else.
+Much of it lies deep in a library and is imported only when it is used. So a child does the work
+first, without hidden text and before the seal, and then ends. It may open files to read them, and
+is believed about names of modules only. A patch therefore chooses which of the installed modules
+are imported, and in which order, and nothing else.
 """
 
 import contextlib
@@ -25,20 +25,20 @@ PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE = 1, 3, 4
 
 
 def rehearse(action):
-    """Modules that an action imports, as a child says that does it and is ended then.
+    """Modules that an action imports, as reported by a child that does it and then ends.
 
     The action is not trusted. The child can write to nothing but the pipe of its report, starts and
-    signals no process, and has none of this process's files. For as long as it lives nobody without
+    signals no process, and has none of this process's files. As long as it lives, nobody without
     rights over this process can look into its memory and files.
 
     Args:
-        action: Function without arguments. That it fails is no error.
+        action: Function without arguments. Its failure is no error.
 
     Returns:
-        Names that have the form of a module's, of which nothing else is known.
+        Names that have the form of a module's; nothing else is known of them.
 
     Raises:
-        OSError: there could be no child, or it did not come to the action.
+        OSError: no child could be started, or it did not reach the action.
     """
     known = frozenset(sys.modules)
     receive, report = os.pipe()
@@ -80,7 +80,7 @@ def _do_and_report(action, known, report):
 
 
 def import_all(names):
-    """Imports modules by name, but for programs and for what lies beside this one.
+    """Imports modules by name, except programs and what lies next to this one.
 
     Nothing that a patch wrote may run before the seal. What cannot be imported is left for the
     patched code to stumble over.

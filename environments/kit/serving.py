@@ -1,4 +1,4 @@
-"""A server as serve.py is one: sealed before patched code runs in it, then one frame in, one out.
+"""The server in serve.py: sealed before patched code runs in it, then one frame in, one out.
 
 A serve.py says how its model is built and how it answers an array; the order of everything that
 keeps a server honest stands here:
@@ -25,7 +25,7 @@ from seal import can_seal, seal
 
 
 class Pipes(NamedTuple):
-    """The two ends that a server has of the frames."""
+    """A server's two ends of the frames."""
 
     questions: BinaryIO
     answers: BinaryIO
@@ -39,7 +39,7 @@ class PatchedFile:
         self.source = self.path.read_bytes()
 
     def run(self):
-        """The module that the file is; whoever asks for its source finds it in memory."""
+        """The file as a module; whoever asks for its source finds it in memory."""
         lines = self.source.decode(errors="replace").splitlines(keepends=True)
         linecache.cache[str(self.path)] = (len(self.source), None, lines, str(self.path))
         module = sys.modules[self.path.stem] = ModuleType(self.path.stem)
@@ -61,14 +61,14 @@ def serve(pipes, build, *, example=None, before_seal=lambda: None):
     Args:
         pipes: Where they come from and go to.
         build: Function without arguments that gives `answer(array) -> array`. Patched code runs in
-            both, and nowhere before.
+            both functions, and not before.
         example: What a rehearsal answers, a small array that says nothing of the hidden data. None
-            where a server cannot be sealed: on a GPU drivers and compilers open files at any time.
+            where a server cannot be sealed: on a GPU, drivers and compilers open files at any time.
         before_seal: Makes libraries ready for a process that can open and start nothing; called
             only where this one becomes such a process.
 
     Raises:
-        OSError: the server could not be sealed, or not rehearse.
+        OSError: the server could not be sealed or rehearsed.
         RuntimeError: an import has started a process, which would not be sealed.
     """
     if example is not None and can_seal():

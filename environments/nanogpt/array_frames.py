@@ -43,12 +43,12 @@ class Form(NamedTuple):
 
     @property
     def most_bytes(self):
-        """Largest record that is read where this form is expected: a wrong one may be named."""
+        """Largest record that is read where this form is expected; a wrong one may be named."""
         return 4 * self.nbytes + HEADER_BYTES
 
 
 def frame_head(array):
-    """Everything of a frame but the array's own bytes, which follow in C order."""
+    """All of a frame except the array's own bytes, which follow in C order."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
     size = header.tell() + array.nbytes
@@ -62,7 +62,7 @@ def frame(array):
 
 
 def write_frame(stream, array):
-    """Sends one array; without copying it, where it lies in C order."""
+    """Sends one array, without copying it if it lies in C order."""
     array = np.asarray(array, order="C")
     stream.write(frame_head(array))
     stream.write(array.data)
@@ -82,7 +82,7 @@ def parse_record(record, form):
     """The array of a record, not copied.
 
     Args:
-        record: The bytes of a frame behind its length.
+        record: The bytes of a frame after its length.
         form: The only one that is taken.
 
     Raises:
@@ -98,7 +98,7 @@ def parse_record(record, form):
 
 
 def _header(stream):
-    """What the header of a record says, in the words of a form."""
+    """What the header of a record says, as a form."""
     try:
         version = np.lib.format.read_magic(stream)
         if version != (1, 0):

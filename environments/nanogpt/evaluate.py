@@ -1,4 +1,4 @@
-"""Score what training left: the mean loss, in nats a token, on text that training never saw.
+"""Score what training left: the mean loss, in nats per token, on text that training never saw.
 
     python evaluate.py --profile cpu --outputs out --data data/train --hidden data/hidden \
         --second data/second --result result.json --cuts 512 --serve python serve.py
@@ -11,20 +11,20 @@ What keeps the score honest here:
 - Rows go out in a secret order, in batches of one shape; their losses are put back before summing,
   so that the value does not depend on the order.
 - Nothing that a server says is quoted in a reason: it could be hidden text.
-- The first batch is nothing but zeros: a server that answers it has done all that it does before
-  it is asked, and no hidden text lies in a pipe meanwhile.
+- The first batch is nothing but zeros: a server that answers it has finished its start-up, and no
+  hidden text lies in a pipe meanwhile.
 - A server that crashes, hangs, does not end by itself, or answers anything but finite logits of the
-  right shape gives no value, and the reason.
+  right shape gives a reason instead of a value.
 - The leak audit (`--cuts`). A server sees whole rows, so a model may answer a position with the
   help of later tokens, of other rows, or of what it was asked before. After the scored pass a fresh
   server gets the same rows in another order, but each row is cut at a random position and goes on
   with other text, and one row in eight is other text throughout. An answer at or before the cut
   must be worth the same loss again: the true future is no longer there to be used. The cuts are
-  drawn after the scored pass, so it does not help a server to know an audit when it sees one: what
-  it got too good in the scored pass, it cannot repeat. With K cuts a leak at a fraction f of the
+  drawn after the scored pass, so a server gains nothing by recognising an audit: a loss that was
+  too good in the scored pass cannot be repeated. With K cuts a leak at a fraction f of the
   positions is missed with probability (1 - f) ** K.
 - A model that has memorised the hidden text is better on it than on a second one. One that has
-  memorised both does not show: to keep both out of its reach is the sandbox's part.
+  memorised both does not show: keeping both out of its reach is the sandbox's part.
 
 Axes: N rows, B rows in a batch, T positions, V vocabulary, K rows with a cut.
 """
@@ -109,7 +109,7 @@ class Probe(NamedTuple):
     """What the server is given in an audit pass."""
 
     inputs_N_T: np.ndarray
-    """The rows up to their cuts, and other text behind."""
+    """The rows up to their cuts, and other text after them."""
     cuts_N: np.ndarray
     """Last position that is still true; -1 where the whole row is other text. A row that is cut at
     its last position is whole, and tests what the other rows do to it."""
@@ -203,7 +203,7 @@ def draw_probe(inputs_N_T, order, *, data, seed, profile):
     cuts_N = draw_cuts(order, random=random, profile=profile)
     other_N_T = np.empty_like(inputs_N_T)
     first_N = np.minimum(cuts_N + 1, profile.context - 1)
-    drawn = np.arange(len(order))  # rows whose other text begins as the true one are drawn again
+    drawn = np.arange(len(order))  # rows whose other text begins like the true one are drawn again
     for _ in range(REDRAWS):
         other_N_T[drawn] = draw_windows(shards, count=len(drawn), random=random, profile=profile)
         drawn = drawn[other_N_T[drawn, first_N[drawn]] == inputs_N_T[drawn, first_N[drawn]]]
@@ -264,7 +264,7 @@ def run_pass(serve, rows, order, *, profile, wanted_N_T=None):
         Losses (N, T) in the order of `rows`, nats, float64; nan where they are not wanted.
 
     Raises:
-        Refusal: the server crashed, hung or answered something else than finite logits.
+        Refusal: the server crashed, hung or answered anything but finite logits.
     """
     losses_N_T = np.full(rows.targets_N_T.shape, np.nan)
     with Server(serve, seconds=profile.seconds) as server:
@@ -298,7 +298,7 @@ def audit_pass(serve, rows, losses_N_T, *, data, profile):
         profile: As for the scored pass.
 
     Raises:
-        Refusal: the server crashed, hung or answered something else than finite logits.
+        Refusal: the server crashed, hung or answered anything but finite logits.
     """
     seed = secret_seed()
     order = row_order(len(rows.inputs_N_T), seed=seed)
@@ -365,7 +365,7 @@ def judge_gap(gap, *, profile):
 
     Args:
         gap: Loss on the second text less loss on the hidden one, nats.
-        profile: Largest gap of an honest model. A low one is no sin: it gains nothing.
+        profile: Largest gap of an honest model. A low one is harmless: it gains nothing.
     """
     if profile.gap is None:
         return Verdict("not judged: the natural gap was not measured")
@@ -382,7 +382,7 @@ def judge_audit(audit, *, order_seed):
 
     Args:
         audit: The passes.
-        order_seed: Of the scored pass. Those of the audit passes give their order and cuts again.
+        order_seed: Of the scored pass. Those of the audit passes reproduce their order and cuts.
     """
     if audit.refusal is not None:
         return Verdict(f"not judged: {audit.refusal}", audit.refusal)

@@ -1,14 +1,14 @@
-"""Seal a process: from here on it computes, and answers on the pipes it has, and does nothing else.
+"""Seal a process: from here on it computes, answers on the pipes it has, and does nothing else.
 
 A server that has seen hidden text could leave notes for the next one, or for a later training, even
 where it may write no file: a name that was looked up once is answered faster the second time, by
 the kernel's cache, whether there is such a file or not. Notes make the leak audit worthless, since
-what a server must have forgotten it then reads again. So a server gives up every call that takes a
-name, opens, starts, sends, locks or signals, before the first line of patched code runs in it. Of
-what is left, memory must carry nothing either: what is mapped of libraries is read before, since a
-page that is not yet in the machine's memory would be once it is touched, no more of them can be
-mapped, and nothing is shared with other processes, neither new memory nor futexes, which reach
-whoever maps the same library.
+a server then reads again what it must have forgotten. So a server gives up every call that takes a
+name, opens, starts, sends, locks or signals, before the first line of patched code runs in it.
+Memory must carry no notes either. What is mapped of libraries is read beforehand, since touching a
+page would otherwise bring it into the machine's memory; no more of them can be mapped; and nothing
+is shared with other processes, neither new memory nor futexes, which reach whoever maps the same
+library.
 
 The filter is a BPF program that the kernel runs at every call. It cannot be taken back. Source of
 the numbers: asm/unistd_64.h (x86_64) and asm-generic/unistd.h (aarch64) of the kernel.
@@ -34,7 +34,7 @@ ALLOWED = {
     "munmap": (11, 215),
     "mprotect": (10, 226),
     "brk": (12, 214),
-    # threads, those that there are
+    # existing threads
     "set_robust_list": (273, 99),
     "rseq": (334, 293),
     "sched_yield": (24, 124),
@@ -74,14 +74,14 @@ LOOKING = {
     "readlink": (89, None),
     "readlinkat": (267, 78),
 }
-"""Calls that are open in a rehearsal besides; a sealed process is told that there is no file."""
+"""Calls that are also open in a rehearsal; a sealed process is told that there is no file."""
 READING = {
     "fstat": (5, 80),
     "lseek": (8, 62),
     "getdents64": (217, 61),
     "pread64": (17, 67),
 }
-"""Calls that are open in a rehearsal besides; a sealed process may not make them."""
+"""Calls that are also open in a rehearsal; a sealed process may not make them."""
 CLOCKS = {
     "clock_gettime": (228, 113),
     "clock_getres": (229, 114),
@@ -182,7 +182,7 @@ def program(machine, *, reading=False):
 
 
 def _read_mapped_files():
-    """Reads what is mapped of every file, so that touching it later tells and changes nothing."""
+    """Reads what is mapped of every file, so that touching it later reveals and changes nothing."""
     page = os.sysconf("SC_PAGE_SIZE")
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
         maps = [line.rstrip("\n").split(maxsplit=5) for line in file]
@@ -202,12 +202,12 @@ def _close_all_but(keep):
     """Closes every file descriptor that is not named; a child may not be able to list its own."""
     ends = [-1, *sorted(keep), os.sysconf("SC_OPEN_MAX")]
     for before, after in itertools.pairwise(ends):
-        if after > before + 1:  # os.closerange takes an empty range for all
+        if after > before + 1:  # os.closerange takes an empty range to mean all
             os.closerange(before + 1, after)
 
 
 def _argument_is(index, test, values, *, error=EPERM):
-    """Allows a call whose argument passes the test with one of the values, and refuses it else."""
+    """Allows a call whose argument passes the test with one of the values; otherwise refuses it."""
     code = _do(LOAD, ARGUMENTS_AT + 8 * index)
     for value in values:
         code += _do(test, value, otherwise=1) + _do(RETURN, ALLOW)
@@ -215,11 +215,11 @@ def _argument_is(index, test, values, *, error=EPERM):
 
 
 def _argument_lacks(index, bits):
-    """Refuses a call whose argument has one of these bits; what follows decides else."""
+    """Refuses a call whose argument has one of these bits; otherwise what follows decides."""
     code = _do(LOAD, ARGUMENTS_AT + 8 * index) + _do(IF_ANY_BIT, bits, otherwise=1)
     return code + _do(RETURN, REFUSE | EPERM)
 
 
 def _do(code, value, *, then=0, otherwise=0):
-    """One instruction; `then` and `otherwise` say how many to pass over after a test."""
+    """One instruction; `then` and `otherwise` say how many to skip after a test."""
     return struct.pack("=HBBI", code, then, otherwise, value)

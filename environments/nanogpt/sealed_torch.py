@@ -5,7 +5,7 @@ def prepare_torch():
     """Does before the seal what torch would try in vain under it.
 
     A compiler reads files and starts processes, so models are served as they are written. The
-    number of threads stays what it is. The first operation looks at the processor, in files.
+    number of threads stays what it is. The first operation reads files about the processor.
     """
     import torch
 
@@ -16,5 +16,5 @@ def prepare_torch():
 
 
 def _uncompiled(model=None, **_options):
-    """Stands for torch.compile, as a call or as a decorator, and leaves everything as it is."""
+    """Stands in for torch.compile, as a call or as a decorator, and leaves everything as it is."""
     return (lambda function: function) if model is None else model

@@ -2,14 +2,14 @@
 
     python serve.py --profile cpu --checkpoint out
 
-In come unsigned tokens (B, T), out go float32 logits (B, T, V). This process sees inputs only,
-never what they should have been; it runs the patched train.py, so what it says is checked by
-evaluate.py and its word is not taken for a loss.
+Takes unsigned tokens (B, T), gives float32 logits (B, T, V). This process sees inputs only, never
+targets; it runs the patched train.py, so evaluate.py checks what it says and computes the loss
+itself.
 
-Where it runs on the CPU, it is sealed before the first line of train.py runs: what train.py imports
-is imported by then, as a rehearsal has shown, and the weights are read; no file can be opened and
-no process started after. seal.py says why. On a GPU it is not sealed: drivers and compilers open
-files whenever they like.
+Where it runs on the CPU, it is sealed before the first line of train.py runs: what train.py
+imports, as a rehearsal has shown, is imported by then, and the weights are read; after that no file
+can be opened and no process started. seal.py says why. On a GPU it is not sealed, since drivers and
+compilers open files whenever they like.
 """
 
 import argparse
@@ -27,7 +27,7 @@ COMPILED = "_orig_mod."
 
 
 def read_model(profile, checkpoint):
-    """The function that builds the answering model; no file is read any more when it is called.
+    """The function that builds the answering model; it reads no file when it is called.
 
     Args:
         profile: The size.
@@ -52,7 +52,7 @@ def read_model(profile, checkpoint):
 def load_weights(model, weights):
     """Puts all weights into the model, whether either was compiled or not.
 
-    Of a tensor with several names, the file has one.
+    A tensor with several names is in the file under one of them.
 
     Raises:
         RuntimeError: a weight is missing, left over or of another shape.

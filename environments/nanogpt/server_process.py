@@ -1,4 +1,4 @@
-"""A server as evaluate.py sees it: another process, asked until a deadline, and not believed.
+"""A server as evaluate.py sees it: another process, asked until a deadline, and not trusted.
 
 What a server says is never quoted in a reason: it could be hidden text.
 """
@@ -67,11 +67,11 @@ class Server:
         return parse_answer(self.read_record(expected.most_bytes), expected, called=called)
 
     def finish(self):
-        """Ends the input, the server's sign to end too.
+        """Ends the input, which tells the server to end too.
 
         Raises:
             Refusal: it did not end by itself with exit code 0. The next server starts only after
-                this one, so that no two can speak with each other.
+                this one, so that no two can talk to each other.
         """
         self.process.stdin.close()
         if not self.ends_by_itself():
@@ -96,7 +96,7 @@ class Server:
         return Refusal("evaluate", f"serve.py ended with exit code {code} while it was scored")
 
     def send(self, content):
-        """Writes a frame as the pipe takes it: a server that never reads must not hang this one."""
+        """Writes a frame by the deadline: a server that never reads must not hang this process."""
         view, done, pipe = memoryview(content), 0, self.process.stdin
         while done < len(view):
             left = self.deadline - time.monotonic()

@@ -1,6 +1,6 @@
 """The wall between a job and its machine.
 
-levels       how strong a wall is, and what each does not hold against
+levels       how strong a wall is, and what each does not protect against
 view         what one program may see and use
 walls        how a program is put behind the wall of a level
 status       whether a wall let every program begin

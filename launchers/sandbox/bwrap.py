@@ -1,14 +1,14 @@
 """The level `bwrap`: bubblewrap shows a program an almost empty machine.
 
-Allowed are the system's libraries, the interpreter, the environment's tree and what the view names,
-all read only. There is no network, no other process, no key, and nothing outside that can be
-written: `out`, temporary files and shared memory are file systems in memory of a fixed size.
+It sees the system's libraries, the interpreter, the environment's tree and what the view names, all
+read only. There is no network, no other process, no key, and nothing outside that can be written:
+`out`, temporary files and shared memory are in-memory file systems of a fixed size.
 
 Process 1 of the process namespace is a shell that starts the program and ends with it, so that the
-kernel has ended everything that the program started before anyone learns that it has ended. As an
-ordinary user a user namespace gives the rights to do all this; as root there is none, since limits
-on processes do not bind real root, and the program is given a user id of its own instead. The shell
-keeps root's, as only that lets the death of bubblewrap, which has no rights left, end it.
+kernel has ended everything that the program started before anyone learns that it has ended. For an
+ordinary user, a user namespace gives the rights to do all this. For root there is none, since
+limits on processes do not bind real root; the program gets a user id of its own instead. The shell
+keeps root's, since only then can the death of bubblewrap, which has no rights left, end it.
 
 No word of the command is `--`, which argument parsers of an environment would take for their own.
 A small shell in front opens files under fixed numbers, because a command line is all that a grader
@@ -56,7 +56,7 @@ class Bubblewrap:
     watches_disk = False
 
     def path(self, view: View, name: str) -> str:
-        """How the program calls a folder of its view."""
+        """What the program calls a folder of its view."""
         del view
         return f"{ROOM}/{name}"
 
@@ -79,7 +79,7 @@ class Bubblewrap:
         """The command line that runs `command` behind the wall.
 
         Raises:
-            WallError: a program that it takes is not on this machine.
+            WallError: a program that it needs is not on this machine.
         """
         opened = [(STATUS_FD, ">>", STATUS), (FILTER_FD, "<", FILTER)]
         if view.out_bytes:
@@ -105,14 +105,14 @@ class Bubblewrap:
             A descriptor of the folder, which keeps its content alive.
 
         Raises:
-            WallError: the program did not come to its beginning.
+            WallError: the program did not reach its start.
         """
         gate = os.open(os.path.join(view.wall, GATE), os.O_RDWR)
         give_up = time.monotonic() + ENTER_SECONDS
         try:
             while (out := _open_inside(pid)) is None:
                 if _has_ended(pid) or time.monotonic() > give_up:
-                    raise WallError("bubblewrap did not come to the beginning of the program")
+                    raise WallError("bubblewrap did not reach the start of the program")
                 time.sleep(0.001)
             os.write(gate, b"go\n")
             return out
@@ -120,18 +120,18 @@ class Bubblewrap:
             os.close(gate)
 
     def failed(self, view: View) -> bool:
-        """Whether some start so far never came to its program."""
+        """Whether some start so far never reached its program."""
         return has_failed(view)
 
 
 def _inside(view: View) -> list[str]:
-    """What runs inside in front of the program: process 1, limits, another user id, a last look.
+    """What runs inside before the program: process 1, limits, another user id, a last check.
 
-    The last look is that of the program's own user. What it is told by is closed before the program
-    begins; where process 1 keeps it, it belongs to another user.
+    The last check is made as the program's own user. The descriptor that reports it is closed
+    before the program begins; where process 1 keeps it, process 1 is another user.
     """
     wait = f"read -r go <&{GATE_FD} || exit 125; exec {GATE_FD}<&-; " if view.out_bytes else ""
-    if view.lock:  # whoever holds it is the supervisor: free, it died before it could end this
+    if view.lock:  # free, the supervisor that held it died before it could end this
         wait += f"{needed('flock')} -n -s {LOCK_FD} && exit 125; exec {LOCK_FD}<&-; "
     look = f'test -x "$1" && test -r . && printf {STANDING} >&{STATUS_FD} && exec {STATUS_FD}>&-'
     limits = [needed("prlimit"), *_limits(view)]
@@ -194,7 +194,7 @@ def _namespaces() -> list[str]:
 
 
 def _user() -> list[str]:
-    """As root: takes a user id of its own, with which every capability goes."""
+    """As root: takes a user id of its own, which drops every capability."""
     if os.geteuid() != 0:
         return []
     uid = str(FIRST_UID + os.getpid())

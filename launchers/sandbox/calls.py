@@ -31,8 +31,8 @@ KERNEL: Mapping[str, Numbers] = {
     "kexec_load": (246, 104),
     "kexec_file_load": (320, 294),
 }
-"""Large interfaces that most holes in the kernel were found behind; io_uring besides opens files
-and sockets past this filter."""
+"""Large interfaces in which most holes in the kernel were found; io_uring also opens files and
+sockets past this filter."""
 
 KEYS: Mapping[str, Numbers] = {
     "add_key": (248, 217),
@@ -58,7 +58,7 @@ MOUNTS: Mapping[str, Numbers] = {
     "listmount": (458, 458),
     "setns": (308, 268),
 }
-"""Change or list what is mounted where, or change to a namespace in which that looks different."""
+"""Change or list what is mounted where, or switch to a namespace in which that looks different."""
 
 HANDLES: Mapping[str, Numbers] = {
     "name_to_handle_at": (303, 264),
@@ -81,7 +81,7 @@ MACHINE: Mapping[str, Numbers] = {
     "clock_adjtime": (305, 266),
     "adjtimex": (159, 171),
 }
-"""Run the machine itself. The last two also read, but only how the time is kept exact: the time is
+"""Run the machine itself. The last two also read, but only how the clock is adjusted: the time is
 read by clock_gettime."""
 
 QUEUES: Mapping[str, Numbers] = {
@@ -105,7 +105,8 @@ PAGE_CACHE: Mapping[str, Numbers] = {
     "preadv2": (327, 286),
 }
 """Tell or decide which files lie in memory. The machine's cache is shared by the passes of an
-audit: what one has read, the next could find there. That reading takes longer cannot be hidden."""
+audit: what one has read, the next could find there. That an uncached read takes longer cannot be
+hidden."""
 
 DENIED: Mapping[str, Numbers] = {**PROCESSES, **KERNEL, **KEYS, **MOUNTS, **HANDLES, **MACHINE}
 """Refused behind every wall."""
@@ -192,8 +193,8 @@ ITSELF_ONLY: Mapping[str, tuple[Numbers, tuple[int, ...]]] = {
     "sched_setscheduler": ((144, 119), (0,)),
     "sched_setattr": ((314, 274), (0,)),
 }
-"""Aimed at any process of the user by its number. Which arguments must be 0, for "the caller": a
-limit of no processor time, set on the supervisor, would kill it."""
+"""Can act on any process of the user by its number. With the arguments that must be 0, for "the
+caller": a limit of no processor time, set on the supervisor, would kill it."""
 
 CLONE: Numbers = (56, 220)
 CLONE3: Numbers = (435, 435)
@@ -202,11 +203,11 @@ IOCTL: Numbers = (16, 29)
 MADVISE: Numbers = (28, 233)
 PRCTL: Numbers = (157, 167)
 PR_SET_PDEATHSIG = 1
-"""Taken back, it would let a job outlive its supervisor; who sets it is told it is done."""
+"""Without it a job could outlive its supervisor; whoever sets it is told that it is done."""
 RT_SIGACTION: Numbers = (13, 134)
 SIGCHLD = 17
-"""Ignored, it makes the time of children that have ended nobody's. Who sets it is told it is done,
-and waits for children without being told of their end."""
+"""While it is ignored, the time of ended children counts for nobody. Whoever sets it is told that
+it is done, and waits for children without being notified of their end."""
 MADV_COLD, MADV_PAGEOUT = 20, 21
 SOCKET: Numbers = (41, 198)
 SOCKETPAIR: Numbers = (53, 199)

@@ -1,10 +1,11 @@
-"""The last trusted code before a program at level `landlock`: it confines itself and turns into it.
+"""The last trusted code before a program at level `landlock`: it confines itself, then becomes it.
 
 Started alone by `python -I -S`, without the package around it: it limits what the kernel counts,
-gives up every capability, leaves of the file system what was given, and loads the filter of calls.
+gives up every capability, leaves only what was given of the file system, and loads the filter of
+calls.
 
 Rules on files can only allow, and hold for all that lies below a folder. So what is masked is left
-out by allowing everything beside it, and no link is ever followed: the kernel checks where a file
+out by allowing everything around it, and no link is ever followed: the kernel checks where a file
 really lies, so that a link opens only what is allowed at that place.
 """
 
@@ -55,7 +56,7 @@ OWN_FILES: "tuple[str, ...]" = (
     "maps",
 )
 OWN_FILES += ("oom_score", "smaps", "smaps_rollup", "stat", "statm", "status")
-"""Of /proc/self; not `net` and the mounts, which tell of the machine, nor `task`, which has both
+"""Of /proc/self; not `net` and the mounts, which describe the machine, nor `task`, which has both
 again. When memory is short, the kernel forgets rules on /proc and refuses these too (seen); keeping
 them would take open files handed to the job."""
 
@@ -75,10 +76,10 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def main(arguments: list[str]) -> "NoReturn":
-    """Confines this process and turns it into the command; ends with 125 where it cannot.
+    """Confines this process, then becomes the command; ends with 125 where it cannot.
 
-    What makes it die with its parent is left as the parent set it: of what is done here nothing
-    clears that, since rights are only ever given up.
+    The signal that makes it die with its parent stays as the parent set it: nothing here clears it,
+    since rights are only ever given up.
 
     Args:
         arguments: pairs of a name and a value, `run`, and the command.
@@ -101,7 +102,7 @@ def main(arguments: list[str]) -> "NoReturn":
         for number in (SIGPIPE, SIGXFSZ):  # ignored by this interpreter, and that is inherited
             _LIBC.signal(number, None)
         if status != STATUS_FD:
-            os.dup2(status, STATUS_FD, inheritable=False)  # closed by the turn into the command
+            os.dup2(status, STATUS_FD, inheritable=False)  # closed as it becomes the command
         above = ctypes.c_uint(STATUS_FD + 1)
         _checked("closing files", _LIBC.syscall(CLOSE_RANGE, above, ctypes.c_uint(EVERY_FD), 0))
         os.write(STATUS_FD, STANDING)
@@ -128,7 +129,7 @@ def _limit(*, processes: int, file_bytes: int) -> None:
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_NOFILE, OPEN_FILES)
     _lower(resource.RLIMIT_FSIZE, file_bytes)
-    if os.getuid() != 0:  # for root the kernel does not look at this one
+    if os.getuid() != 0:  # the kernel ignores this one for root
         _lower(resource.RLIMIT_NPROC, _running() + processes)
 
 
@@ -173,7 +174,8 @@ def _drop_capabilities() -> None:
     """Gives up every capability for good. Root stays user 0 without rights of its own.
 
     Another user id could not reach an interpreter in a folder that only root may enter. For
-    ordinary users the first step is neither allowed nor needed: they get no rights by a program.
+    ordinary users the first step is neither allowed nor needed: they gain no rights by starting a
+    program.
     """
     for number in range(CAPABILITIES):
         if os.geteuid() == 0 and _LIBC.prctl(PR_CAPBSET_READ, number, 0, 0, 0) == 1:
@@ -184,7 +186,7 @@ def _drop_capabilities() -> None:
 
 
 def _confine_files(given: "Mapping[str, Sequence[str]]") -> None:
-    """Leaves of the file system what was given, and the little that every program needs."""
+    """Leaves only what was given of the file system, and the little that every program needs."""
     rules = _Rules()
     hidden = [os.path.realpath(path) for path in given["hide"] if os.path.lexists(path)]
     for root in sorted({os.path.realpath(path) for path in given["read"] if os.path.exists(path)}):
@@ -204,15 +206,15 @@ def _confine_files(given: "Mapping[str, Sequence[str]]") -> None:
 
 
 def allowed_beside(root: str, masked: "Iterable[str]") -> list[str]:
-    """The fewest paths that together are all below a folder but what is masked.
+    """The fewest paths that together cover a folder except what is masked.
 
     Args:
         root: absolute path of a folder or file, without links in it.
         masked: absolute paths, without links in them.
 
     Returns:
-        The root itself where nothing below it is masked. Links are never among what lies beside a
-        masked path: what they point to is readable if it is allowed where it lies.
+        The root itself where nothing below it is masked. Links next to a masked path are never
+        included: what they point to is readable if it is allowed where it lies.
     """
     near = [path for path in masked if _lies_in(path, root) or _lies_in(root, path)]
     if any(_lies_in(root, path) for path in near):
@@ -255,7 +257,7 @@ class _Rules:
 
         Args:
             path: absolute; a link allows nothing.
-            rights: those that make no sense for a file are left away for files.
+            rights: those that make no sense for a file are left out for files.
             needed: whether it must be there.
 
         Raises:

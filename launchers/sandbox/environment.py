@@ -35,7 +35,7 @@ def job_environment(
     Args:
         outer: the supervisor's own environment.
         run: the run folder; marks the processes of the job.
-        threads: how many a numerical library may start; 0 leaves it the choice.
+        threads: how many a numerical library may start; 0 lets it choose.
         gpus: numbers of the GPUs that the job was given.
     """
     counts = {name: str(threads) for name in THREAD_COUNTS} if threads else {}

@@ -1,4 +1,4 @@
-"""What trying a sandbox level gave; trying itself is preflight's, and costs what a start costs."""
+"""What trying a sandbox level gave; preflight tries it, at the cost of a start."""
 
 from typing import NamedTuple
 

@@ -2,7 +2,7 @@
 
 Hidden text can lie inside an installed package, so every folder of packages that a program could
 read must be known: those that the interpreter uses, where single paths are masked, and those that
-only happen to lie beside it, which are hidden as a whole.
+only happen to lie next to it, which are hidden as a whole.
 """
 
 import glob
@@ -19,7 +19,7 @@ PACKAGES = (
     *("lib/python3*/dist-packages", "lib/python3/dist-packages"),
 )
 KINDRED = ("envs", "pkgs")
-"""Folders of an installation that hold other environments and packages. Beside them, what pip could
+"""Folders of an installation that hold other environments and packages. In addition, what pip could
 not remove lies among the packages under a name with a tilde."""
 
 

@@ -1,6 +1,6 @@
-"""The level `landlock`: before it becomes a job's program, a process gives up what is not for jobs.
+"""The level `landlock`: a process gives up what jobs may not have, then becomes a job's program.
 
-It needs neither namespaces nor rights, so that it works in containers where bubblewrap does not.
+It needs neither namespaces nor rights, so it works in containers where bubblewrap does not.
 The command line starts confine.py, which is told what is allowed and becomes the command.
 Leaves out memory and disk, which the supervisor watches.
 """
@@ -22,7 +22,7 @@ SYSTEM_FILES = (
 )
 GPU_FILES = ("/proc/driver/nvidia", "/proc/devices", "/sys/bus/pci", "/sys/module/nvidia")
 START = "import sys; sys.path.append(sys.argv[1]); import confine; confine.main(sys.argv[2:])"
-"""Imports confine.py, since a file that is run itself is compiled again each time (6 ms)."""
+"""Imports confine.py, since a file that is run directly is compiled again each time (6 ms)."""
 
 
 def landlock_command(view: View, command: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""How strong the wall between a job and its machine is, and what each does not hold against."""
+"""How strong the wall between a job and its machine is, and what each does not protect against."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ class Level(NamedTuple):
     name: str
     """As asked for in a specification."""
     gaps: tuple[str, ...]
-    """What it does not hold against, recorded with every run."""
+    """What it does not protect against, recorded with every run."""
 
 
 LEVELS = {

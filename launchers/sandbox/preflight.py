@@ -33,7 +33,7 @@ def examine(python: str = sys.executable) -> list[Finding]:
 
 def _examine(level: str, python: str) -> Finding:
     if level == "none":
-        return Finding(level, True, "needs nothing and holds nothing", "")
+        return Finding(level, True, "needs nothing and protects nothing", "")
     try:
         private = private_package(python) if level == "bwrap" and os.geteuid() == 0 else None
         if private:
@@ -47,7 +47,7 @@ def _examine(level: str, python: str) -> Finding:
         return Finding(
             level,
             True,
-            "behind it an interpreter ran as training does, and its result came out",
+            "an interpreter ran behind it as training does, and its result came out",
             "",
         )
     return Finding(level, False, said, remedy(level, said))
@@ -56,7 +56,7 @@ def _examine(level: str, python: str) -> Finding:
 def private_package(python: str) -> tuple[str, str] | None:
     """The first part of an installed package that not everybody may read, None where there is none.
 
-    Whoever installs with the umask 077 makes such: a folder, or a module of one file.
+    Installing with umask 077 makes them private: a folder, or a module of one file.
 
     Args:
         python: whose packages are meant.

@@ -1,4 +1,4 @@
-"""The filter of system calls: which doors into the kernel a job finds locked, as a BPF program.
+"""The filter of system calls: which ways into the kernel are closed to a job, as a BPF program.
 
 It is a list of what is refused, not of what is allowed: training code uses hundreds of calls and
 a new library should not fail here. What the list leaves open is held by file rules, namespaces and
@@ -46,14 +46,14 @@ DONE, EPERM, ENOSYS, EOPNOTSUPP, EAFNOSUPPORT = 0, 1, 38, 95, 97
 NAMESPACES = 0x7E02_0000
 """Flags for a namespace of each kind but that of time: inside one a job would be its own root."""
 TIME_NAMESPACE = 0x80
-"""To unshare only: clone has the signal in these bits."""
+"""For unshare only: in clone these bits hold the signal."""
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 """Type into the terminal, or paste into the console, that the job was started from."""
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 SOCK_STREAM, SOCK_SEQPACKET, SOCK_TYPES = 1, 5, 0xF
 
 X32_CALLS = 0x4000_0000
-"""Numbers from here on are the same calls once more, in the way of 32 bits."""
+"""Numbers from here on are the same calls again, in their 32-bit form."""
 
 ALLOW, REFUSE, KILL = 0x7FFF_0000, 0x0005_0000, 0x8000_0000
 LOAD, AND, RETURN = 0x20, 0x54, 0x06
@@ -66,9 +66,9 @@ class Machine(NamedTuple):
     """What differs between machines."""
 
     audit: int
-    """The kernel's name of it, AUDIT_ARCH_*."""
+    """The kernel's name for it, AUDIT_ARCH_*."""
     column: int
-    """Of the numbers of each call."""
+    """Its place among the numbers of each call."""
     has_x32: bool
 
 
@@ -91,13 +91,13 @@ class UnsupportedMachineError(WallError):
 def program(*, machine: str, sockets: bool, namespaces: bool = True) -> bytes:
     """The filter for one kind of machine.
 
-    What is missing in a kernel is refused all the same, so that the answer is one everywhere.
+    What a kernel lacks is refused all the same, so that the answer is the same everywhere.
 
     Args:
         machine: as `uname -m` says it.
         sockets: whether sockets may be made; if not, then only pairs connected to each other.
         namespaces: whether namespaces keep other processes, their shared memory and the files of
-            the user out of reach; if not, the calls are refused that no file rule can hold.
+            the user out of reach; if not, the calls that no file rule can stop are refused.
 
     Returns:
         Instructions, struct sock_filter each, to be loaded as they are.
@@ -141,11 +141,11 @@ def _everywhere() -> list[Rule]:
 def _sockets(allowed: bool) -> list[Rule]:
     """Which sockets can be made.
 
-    A family that is not named here may lie outside the namespace of the network: AF_VSOCK reaches
+    A family that is not named here may lie outside the network namespace: AF_VSOCK reaches
     the host of a virtual machine.
 
-    Of pairs, only those that cannot be connected anew: a datagram socket of a pair can still send
-    to every other Unix socket that has a path, which the rules on files do not hold back.
+    Only pairs that cannot be reconnected: a datagram socket of a pair can still send to every other
+    Unix socket that has a path, which the rules on files do not stop.
     """
     family = _argument(0)
     if allowed:
@@ -180,7 +180,7 @@ def _no_flag(flags: int) -> Code:
 
 
 def _keeps_signal(number: int) -> Code:
-    """Allows to ask what a signal does and not to change it: the new action is a null pointer."""
+    """Allows asking what a signal does, but not changing it: the new action is a null pointer."""
     action = ARGUMENTS_AT + 8
     halves = [(_do(LOAD, at), _unless(IF_EQUAL, 0, _refuse(DONE))) for at in (action, action + 4)]
     code = [_argument(0), *_unless(IF_EQUAL, number, _end(ALLOW))]
@@ -202,12 +202,12 @@ def _none_of(*values: int) -> Code:
 
 
 def _when(test: int, value: int, body: Code) -> Code:
-    """Instructions that are passed over unless the test holds."""
+    """Instructions that are skipped unless the test holds."""
     return [_do(test, value, otherwise=len(body)), *body]
 
 
 def _unless(test: int, value: int, body: Code) -> Code:
-    """Instructions that are passed over if the test holds."""
+    """Instructions that are skipped if the test holds."""
     return [_do(test, value, then=len(body)), *body]
 
 
@@ -231,7 +231,7 @@ def _do(code: int, value: int, *, then: int = 0, otherwise: int = 0) -> bytes:
     Args:
         code: what it does.
         value: what it does it with.
-        then: instructions to pass over if a test holds.
-        otherwise: instructions to pass over if it does not.
+        then: instructions to skip if a test holds.
+        otherwise: instructions to skip if it does not.
     """
     return struct.pack("=HBBI", code, then, otherwise, value)

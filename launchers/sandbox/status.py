@@ -19,14 +19,14 @@ def status_path(view: View) -> str:
 
 
 def clear_status(view: View) -> None:
-    """Begins with no start."""
+    """Forgets earlier starts."""
     os.makedirs(view.wall, exist_ok=True)
     with open(status_path(view), "wb"):
         pass
 
 
 def has_failed(view: View) -> bool:
-    """Whether some start so far never came to its program."""
+    """Whether some start so far never reached its program."""
     with open(status_path(view), encoding="utf-8") as file:
         letters = file.read()
     return letters.count(RAISING) > letters.count(STANDING)

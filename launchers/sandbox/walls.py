@@ -17,7 +17,7 @@ class Wall(Protocol):
     """Whether the private folder lies on a disk that the wall leaves without a limit."""
 
     def path(self, view: View, name: str) -> str:
-        """How the program calls a folder of its view: `env`, `out`, or a name of `readable`."""
+        """What the program calls a folder of its view: `env`, `out`, or a name of `readable`."""
 
     def prepare(self, view: View) -> None:
         """Writes what the wall needs, before the first command of this view."""
@@ -33,7 +33,7 @@ class Wall(Protocol):
         """Opens the `out` of a program just started and lets it begin.
 
         Raises:
-            WallError: the program did not come to its beginning.
+            WallError: the program did not reach its start.
         """
 
     def failed(self, view: View) -> bool:
@@ -65,7 +65,7 @@ class NoWall:
         return os.open(os.path.join(view.work or "", OUT), os.O_RDONLY | os.O_DIRECTORY)
 
     def failed(self, view: View) -> bool:
-        """There is no wall that could."""
+        """There is no wall that could fail."""
         del view
         return False
 
@@ -76,11 +76,11 @@ class Landlock(NoWall):
     watches_disk = True
 
     def prepare(self, view: View) -> None:
-        """Begins the account of what came to its program."""
+        """Begins the record of which starts reached their program."""
         clear_status(view)
 
     def failed(self, view: View) -> bool:
-        """Whether some start so far never came to its program."""
+        """Whether some start so far never reached its program."""
         return has_failed(view)
 
     def command(self, view: View, command: Sequence[str]) -> list[str]:

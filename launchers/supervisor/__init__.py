@@ -1,6 +1,6 @@
 """The supervisor of one job: it travels with the job and imports nothing of the launching side.
 
-supervise    the job as a whole: its steps in order, whatever happens a result
+supervise    the job as a whole: its steps in order, and a result whatever happens
 checks       what is looked at before the first step: the list itself, the tree, the machine
 running      a Run and its Harvest
 taking       what comes into out/: harvested, or kept by an earlier job

@@ -1,4 +1,4 @@
-"""What is known of a job while it goes on; at its end this becomes the result."""
+"""What is known about a job while it runs; at its end this becomes the result."""
 
 from launchers.job import JobSpec
 from launchers.result import Evaluation, JobResult, Output, StepResult
@@ -12,7 +12,7 @@ REASON_CHARACTERS = 2000
 
 
 class Account:
-    """Collects what the steps of a job give."""
+    """Collects what the steps of a job report."""
 
     def __init__(self) -> None:
         """Starts with a job that has done nothing and failed nowhere."""

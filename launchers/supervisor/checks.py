@@ -1,6 +1,6 @@
 """What is looked at before the first program of a job runs: its steps, its tree, and the machine.
 
-A list of steps that makes no sense, or a machine that lacks a part, says nothing of the idea.
+A list of steps that makes no sense, or a machine that lacks a part, says nothing about the idea.
 """
 
 import os
@@ -58,10 +58,10 @@ def problems(spec: JobSpec) -> Iterator[str]:
     for step in spec.steps:
         if isinstance(step, Run | Grade):
             if step.name in programs:
-                yield f"found two steps called {step.name!r}, expected a name for each"
+                yield f"found two steps called {step.name!r}, expected different names"
             programs.add(step.name)
         if isinstance(step, Harvest) and not isinstance(before, Run):
-            yield "found a harvest that follows no run, expected it right behind its run"
+            yield "found a harvest that follows no run, expected it right after its run"
         yield from _problems_of(step)
         before = step
 
@@ -87,7 +87,7 @@ def _problems_of(step: Step) -> Iterator[str]:
 def _unknown(
     name: str, command: Collection[str], mounts: Mapping[str, str], more: set[str]
 ) -> Iterator[str]:
-    """Names that a command uses and nobody gives, and mounts of nothing."""
+    """Names that a command uses but nothing provides, and mounts of unknown folders."""
     if not command:
         yield f"{name}: found no command, expected a program of the tree"
     for used in sorted(names_in(command) - {*mounts, *more}):

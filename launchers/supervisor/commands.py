@@ -1,4 +1,4 @@
-"""The words of a step's command: what stands for a mount, outputs or the server is filled in."""
+"""The words of a step's command: the names of mounts, outputs and the server are filled in."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

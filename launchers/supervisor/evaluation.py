@@ -1,7 +1,7 @@
 """Reads the file in which a grader reports: a value or a reason, verdicts, measures.
 
-The program that writes it is ours, the folder that it writes to is not only ours at level none, so
-the file is opened without following links and every field is checked.
+The program that writes it is ours, but at level none others can reach its folder, so the file is
+opened without following links and every field is checked.
 """
 
 import os

@@ -12,4 +12,4 @@ class JobFailedError(Exception):
 
 
 class CancelledError(Exception):
-    """The supervisor was told to stop; says nothing of the idea."""
+    """The supervisor was told to stop; says nothing about the idea."""

@@ -1,7 +1,7 @@
 """Checks of output files by their own bytes, without running anything that they contain.
 
-Known are .safetensors, .npy and .json; any other suffix is refused, so nothing that unpickles can
-come through. Values of tensors are not looked at: whether they are finite is for evaluate.py.
+It knows .safetensors, .npy and .json; any other suffix is refused, so nothing that unpickles can
+come through. Tensor values are not looked at: evaluate.py checks whether they are finite.
 """
 
 import math
@@ -31,7 +31,7 @@ ITEM_BYTES = {
     "I64": 8,
     "F64": 8,
 }
-"""The safetensors types that are let through, with the size of one element."""
+"""The safetensors types that are accepted, with the size of one element."""
 NPY_HEADER = re.compile(
     rb"\{'descr': '[<>|=](?P<kind>[biufc])(?P<size>\d{1,2})', "
     rb"'fortran_order': (?:True|False), 'shape': \((?P<shape>[\d, ]*)\), \} *\n"

@@ -1,7 +1,7 @@
 """A Grade: trusted code reports what the outputs are worth, and may start an untrusted server.
 
-It starts beside the frozen files alone, outside the wall, and prints into a log of its own. The
-server, where there is one, is put behind the wall by the words that the grader is given.
+It starts in a folder of the frozen files alone, outside the wall, and prints into a log of its own.
+The server, where there is one, is put behind the wall by the words that the grader is given.
 """
 
 import os
@@ -26,7 +26,7 @@ def grade_step(job: Job, step: Grade) -> None:
 
     Raises:
         JobFailedError: there is no value.
-        CancelledError: the job was to stop.
+        CancelledError: the job was told to stop.
     """
     view = _view_of_server(job, step)
     job.fresh_work()
@@ -76,10 +76,10 @@ def _report(job: Job) -> str:
 
 
 def _check_grader(step: Grade, end: End) -> None:
-    """Blames a grader that did not come to its end: on what it serves, or else on the machine.
+    """Finds the blame for a grader that did not end well: what it served, or else the machine.
 
     Raises:
-        JobFailedError: it did not.
+        JobFailedError: it did not end well.
     """
     program = step.command[0]
     if end.ending is Ending.DEADLINE:

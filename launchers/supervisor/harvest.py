@@ -1,6 +1,6 @@
 """Takes out of a raw output folder what was declared, and nothing else.
 
-The training is dead by then, yet its folder is not trusted: files are opened relative to a folder
+The training has ended by then, yet its folder is not trusted: files are opened relative to a folder
 descriptor taken before the training began, without following links or waiting on pipes, checked on
 the open descriptor, and copied to files that training never had a handle to. Nested folders are
 not harvested.
@@ -86,7 +86,7 @@ def harvest(source: int, target: str, declared: Mapping[str, Mapping[str, int]])
 
 
 def _told(refused: Mapping[str, str]) -> dict[str, str]:
-    """The first refusals, fit to be shown: a job chooses the names of what it leaves."""
+    """The first refusals, made safe to show: a job chooses the names of what it leaves."""
     first = list(refused.items())[:MOST_REFUSALS]
     return {visible_line(name): visible(why) for name, why in first}
 

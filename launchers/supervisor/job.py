@@ -1,4 +1,4 @@
-"""A job as its steps see it: folder, logs, clock and signals, and how a program of it is run."""
+"""A job as its steps see it: folder, logs, clock and signals, and how it runs a program."""
 
 import contextlib
 import os
@@ -114,7 +114,7 @@ class Job:
 
     @contextlib.contextmanager
     def starting(self, log: BoundedLog) -> Iterator[None]:
-        """Blames on the machine what keeps a program from its beginning.
+        """Blames the machine for what keeps a program from starting.
 
         Raises:
             JobFailedError: the program is not there, or its wall could not be put up.
@@ -134,7 +134,7 @@ class Job:
 
         Raises:
             JobFailedError: something could not be killed.
-            CancelledError: the job was to stop.
+            CancelledError: the job was told to stop.
         """
         if end.survivors:
             raise JobFailedError("infrastructure", "a process of the job could not be killed")
@@ -142,7 +142,7 @@ class Job:
             raise CancelledError
 
     def check_wall(self, view: View, log: BoundedLog) -> None:
-        """Refuses to go on if some program of a view could not begin: no fault of the patch.
+        """Refuses to go on if some program of a view could not begin, not the patch's fault.
 
         Raises:
             JobFailedError: the wall itself failed.
@@ -165,7 +165,7 @@ class Job:
         return BoundedLog(self.path(name), self.spec.log_bytes, self.disk.forgive)
 
     def _remember(self, process: Process) -> None:
-        """Notes a process of the job, to be found again if this one is killed."""
+        """Notes a process of the job, to be found again if the supervisor is killed."""
         try:
             os.write(self._processes, f"{process.pid} {process.born}\n".encode())
         except OSError as error:

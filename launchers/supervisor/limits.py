@@ -1,7 +1,7 @@
 """What a running program may not exceed, looked at every tenth of a second.
 
-Processor time and the wall clock are the step's own affair. Some of these limits are held harder
-by the wall; the watch is what holds them where the wall cannot.
+Processor time and the wall clock are the step's own affair. The wall holds some of these limits
+harder; the watch holds them where the wall cannot.
 """
 
 import os
@@ -59,7 +59,7 @@ def _kept_in_memory(pids: Iterable[int]) -> tuple[int, int]:
     """Bytes and number of files in the memory file systems of a namespace below this process.
 
     Args:
-        pids: processes; the first that sees another root than this one is looked through.
+        pids: processes; the first whose root is not this one's is looked through.
     """
     for pid in pids:
         inside = f"/proc/{pid}/root"

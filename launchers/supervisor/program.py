@@ -22,8 +22,8 @@ from launchers.supervisor.spawn import spawn
 
 FIRST_LOOK_SECONDS = 0.01 if LINUX else 0.2
 LOOK_SECONDS = 0.1 if LINUX else 1.0
-"""Pause between two looks at the process tree, shorter at the start. Elsewhere than on
-Linux a look starts `ps`."""
+"""Pause between two looks at the process tree, shorter at the start. Outside Linux a look starts
+`ps`."""
 HEARTBEAT_SECONDS = 5.0
 PIPE_BYTES = 1 << 18
 DRAIN_ROUNDS = 64
@@ -58,7 +58,7 @@ class End(NamedTuple):
     survivors: bool
     """Whether something could not be killed."""
     excess: str | None
-    """What it exceeded, where it ended so."""
+    """What it exceeded, if that ended it."""
 
     @property
     def exit_words(self) -> str:
@@ -126,7 +126,7 @@ class Program:
 
         Raises:
             StartError: the program or the folder is not there.
-            Exception: whatever `begun` raises; the program is killed before.
+            Exception: whatever `begun` raises; the program is killed first.
         """
         started = time.monotonic()
         self._start(command, folder, environment)

@@ -1,4 +1,4 @@
-"""A Run and the Harvest behind it: an untrusted program, and what is made of what it leaves."""
+"""A Run and the Harvest after it: an untrusted program, and what is kept of its outputs."""
 
 import os
 from typing import NamedTuple
@@ -27,13 +27,13 @@ def run_step(job: Job, step: Run, behind: Harvest | None) -> Ran:
     """Runs the program, and notes what it took.
 
     Args:
-        job: it is a step of.
+        job: whose step it is.
         step: what to run.
         behind: its harvest; without one it has to exit with code 0.
 
     Raises:
         JobFailedError: it broke a limit, or could not begin.
-        CancelledError: the job was to stop.
+        CancelledError: the job was told to stop.
     """
     readable = sources(step.mounts, job.place, job.run)
     out = out_bytes(behind.outputs if behind else {})
@@ -104,7 +104,7 @@ def _check_limits(ran: Ran) -> None:
 
 
 def _check_exit(ran: Ran) -> None:
-    """Judges a program that nothing is taken from: by its exit code.
+    """Judges a program that nothing is taken from by its exit code.
 
     Raises:
         JobFailedError: it did not exit with code 0.

@@ -18,7 +18,7 @@ def spawn(
     """Starts a program in a session of its own that dies with this process.
 
     Written with fork, which is safe here because the supervisor has one thread and little memory:
-    `subprocess` can set the parent-death signal only by a slower way, and costs 6 ms to import.
+    `subprocess` can set the parent-death signal only in a slower way, and costs 6 ms to import.
 
     Returns:
         Its process id.
@@ -48,7 +48,7 @@ def spawn(
 def _become(
     command: Sequence[str], folder: str, environment: Mapping[str, str], output: int, parent: int
 ) -> None:
-    """In the child: cuts the ties to the supervisor and turns into the program."""
+    """In the child: cuts the ties to the supervisor and becomes the program."""
     os.setsid()
     die_with_parent(parent)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):

@@ -1,8 +1,8 @@
 """The supervisor of one job: check, the steps of its list in order, and result.json last.
 
 It is a process of its own, holds the lock of the run folder for life and outlives whoever started
-it. What it runs is not trusted, or is started apart from what is not: what it concludes comes from
-exit codes, clocks, declared files and the reports of graders. SIGTERM cancels.
+it. What it runs is untrusted, or is kept apart from what is: its conclusions come from exit codes,
+clocks, declared files and the reports of graders. SIGTERM cancels.
 Started by `python -I -S launchers RUN [LOCK_FD]`; LOCK_FD is a descriptor that holds the lock
 already, handed down so that there is no moment at which nobody holds it.
 """
@@ -46,7 +46,7 @@ def supervise(job: Job) -> None:
 
 
 def _do(job: Job) -> None:
-    """The steps in order; a failure of one is raised. The tree is laid anew for each program."""
+    """The steps in order; a failure of one is raised. Each program gets a fresh tree."""
     files = checked_tree(job.spec, job.place, job.run)
     frozen = {path: files[path] for path in job.spec.frozen}
     ran: Ran | None = None
@@ -73,7 +73,7 @@ def _finish(job: Job) -> None:
         log_tail=job.log.tail(),
         log_bytes=job.log.total,
     )
-    with contextlib.suppress(OSError):  # rubbish that stays must not cost the result
+    with contextlib.suppress(OSError):  # leftover rubbish must not cost the result
         names.remove_tree(job.path(names.WORK))
         names.remove_tree(job.path(names.JUDGE))
     names.remove_file(job.path(names.RESERVE))

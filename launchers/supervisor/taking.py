@@ -13,7 +13,7 @@ from launchers.supervisor.job import Job
 def take_outputs(job: Job, source: int, declared: Mapping[str, Mapping[str, int]]) -> Harvested:
     """Copies declared outputs out of a folder and notes them.
 
-    Those of earlier steps stay, but for a name that is taken again.
+    Those of earlier steps stay, except where a name is taken again.
 
     Args:
         job: whose out/ they come to.
@@ -43,7 +43,7 @@ def take_step(job: Job, step: Take) -> None:
     """Takes the outputs of an earlier job, which must be those that it was scored for.
 
     Raises:
-        JobFailedError: they are gone or others.
+        JobFailedError: they are gone or have changed.
     """
     folder = os.path.join(job.place.runs, step.run_id, names.OUT)
     try:

@@ -18,7 +18,8 @@ from launchers.steps import OUTPUTS, Harvest, Take
 DATA = "data"
 """First part of a mount that lies in the job's data."""
 COPIES = 2
-"""How often an output may lie in `out` at once, since it is written aside and then renamed."""
+"""How many copies of an output may lie in `out` at once, since it is written aside and then
+renamed."""
 SPARE_BYTES = 1 << 20
 
 

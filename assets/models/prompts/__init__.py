@@ -7,7 +7,7 @@
     ask_again, revise                  what follows an answer that could not be used
 
 A template knows an environment by its brief alone. What a model or a job wrote is data in a prompt:
-a title is one line, a text stands behind marks, a reason or a log in a fence that it cannot forge.
+a title is one line, a text has marks before its lines, a reason or a log a fence it cannot forge.
 The same request gives the same bytes, so that a recorded answer can be compared with its question.
 """
 
@@ -28,8 +28,8 @@ TASKS = {
     IdeaKind.EXPLORE: "explore",
 }
 LIMITS = {"idea": 16_000, "parent": 3_000, "context": 800, "avoid": 300}
-"""Most characters that are shown of a text: of the idea to implement, of one to build on whole, and
-of those where it is enough to recognise them."""
+"""Most characters shown of a text: of the idea to implement, of one to build on, and of those that
+need only be recognised."""
 IDEAS_SCHEMA = {
     "type": "object",
     "properties": {
@@ -50,8 +50,8 @@ IDEAS_SCHEMA = {
     "required": ["ideas"],
     "additionalProperties": False,
 }
-"""One schema for every ideation: providers count it into the cached part of a prompt. It says no
-number of ideas, which not every provider can hold a model to."""
+"""One schema for every call for ideas: providers count it as part of the cached prompt. It names no
+number of ideas, which not every provider can enforce."""
 
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -102,7 +102,7 @@ def environment_prefix(environment: EnvironmentBrief) -> str:
 
 
 def _task(request: IdeaRequest) -> str:
-    """The task of its kind; without the ideas that the kind rests on there is only a fresh one."""
+    """The task of the request's kind; a fresh one if the ideas that the kind needs are missing."""
     rests_on = {IdeaKind.EXPLOIT: request.parents, IdeaKind.EXPLORE: request.context}
     kind = request.kind if rests_on.get(request.kind, True) else IdeaKind.FRESH
     return _rendered(

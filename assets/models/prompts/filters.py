@@ -1,4 +1,4 @@
-"""How a text is put into a prompt so that it stays what it is: filters of the templates."""
+"""How a text is put into a prompt so that it stays data: filters for the templates."""
 
 import re
 from itertools import count
@@ -8,9 +8,9 @@ from lake.ids import content_id
 from launchers.visible import fenced, shortened, visible
 
 REASON_CHARACTERS = 8_000
-"""Most of one reason or one log tail."""
+"""Most characters of one reason or one log tail."""
 ANSWER_CHARACTERS = 60_000
-"""Most of an earlier answer that a model is shown again as its own."""
+"""Most characters of an earlier answer that a model is shown again as its own."""
 NO_WORDS = "(The answer was empty.)"
 BACKTICKS = re.compile("`+")
 

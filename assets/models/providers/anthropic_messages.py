@@ -1,8 +1,8 @@
 """The protocol `anthropic`: the Messages API, and servers that speak it.
 
 Written for anthropic 2.12, whose `messages.create` takes neither temperature nor top_p. Of the
-prompt, three places may be read from the cache: the system's text, the prefix behind it, and the
-last answer of a longer conversation, behind which only the newest question differs.
+prompt, three places may be read from the cache: the system's text, the prefix after it, and the
+last answer of a longer conversation, after which only the newest question differs.
 """
 
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ STATUSES = {
     "rate_limit_error": 429,
     "overloaded_error": 529,
 }
-"""Of errors that come inside a stream; any other is the server's own, 500."""
+"""For errors that come inside a stream; any other is the server's own, 500."""
 
 
 class AnthropicMessages:
@@ -133,7 +133,7 @@ def _end(incoming: IncomingReply, message: object) -> None:
 
 
 def _usage(message: object, *path: str) -> Usage:
-    """Token counts; Anthropic counts what was cached apart from the rest of the prompt."""
+    """Token counts; Anthropic counts cached tokens separately from the rest of the prompt."""
 
     def count(name: str) -> int | None:
         return count_at(message, *path, "usage", name)

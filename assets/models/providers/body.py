@@ -1,9 +1,9 @@
-"""Looking into JSON that somebody else wrote: what is not there, or is something else, is None."""
+"""Reading JSON that somebody else wrote: what is missing, or is something else, is None."""
 
 from collections.abc import Iterator
 
 MOST = 1 << 53
-"""Larger numbers are no count, and no column holds them."""
+"""Larger numbers are not counts, and no column holds them."""
 
 
 def at(value: object, *path: str | int) -> object:
@@ -25,7 +25,7 @@ def text_at(value: object, *path: str | int) -> str:
 
 
 def count_at(value: object, *path: str | int) -> int | None:
-    """The whole number there, if it is one that a count may be."""
+    """The whole number there, if it can be a count."""
     found = at(value, *path)
     if isinstance(found, bool) or not isinstance(found, int):
         return None

@@ -1,8 +1,8 @@
-"""The provider of a connection: tries until there is an answer, or none is to be expected.
+"""The provider of a connection: tries until there is an answer, or none can be expected.
 
 A try that breaks off in the middle of an answer is sent again, with the same idempotency key.
-Providers that do not honour that header bill both; what the broken one cost is nowhere told, so
-that `Answer.cost_usd` is that of the last try alone, and `Answer.tries` says how many there were.
+Providers that do not honour that header bill both. What the broken one cost is not reported, so
+`Answer.cost_usd` is that of the last try alone, and `Answer.tries` says how many there were.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from assets.models.providers.exchange import Dialect
 
 FAILED_CALLS = 8
-"""In a row without an answer: an outage, or settings that no call gets through with."""
+"""In a row without an answer: an outage, or settings with which no call can succeed."""
 KEPT = "; nothing is lost"
-HALTED = "stopped on your word while a call waited for its next try; search again to go on"
+HALTED = "stopped at your request while a call waited for its next try; search again to go on"
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ class Client:
         self._halted.set()
 
     async def close(self) -> None:
-        """End its connections and forget its failures; a later call would open new ones."""
+        """Close its connections and forget its failures; a later call opens new connections."""
         self._breaker.succeeded()
         dialect, self._dialect = self._dialect, None
         if dialect is not None:
@@ -112,7 +112,7 @@ class Client:
             return await exchange(dialect, prompt, key, seconds=seconds, hide=hide)
 
     async def _wait(self, fault: Fault, failed: int) -> None:
-        """Without a slot, so that other calls go on."""
+        """Wait without a slot, so that other calls go on."""
         if fault.busy and fault.wait_seconds is not None:
             self._limiter.pause(self._connection.model, fault.wait_seconds)
         seconds = self._backoff.wait(failed, fault.wait_seconds)
@@ -164,18 +164,16 @@ class Client:
         return secret.hide, secret.hide_in_answer
 
     def _hint(self, fault: Fault) -> str:
-        """What to do about a provider that answers no call; says the variable, never the key."""
+        """What to do about a provider that answers no call; names the variable, never the key."""
         unnamed = f"a variable that providers.{self._connection.provider}.key names"
         variable = self._connection.variable or unnamed
         what, do = {
             401: ("refused the key", f"put a valid key into {variable}"),
-            402: ("asks for payment", f"see to the account of the key in {variable}"),
-            403: ("forbids this", f"see what the key in {variable} may use"),
-            404: ("knows no such model or address", "mend model or base_url"),
-            405: ("does not speak this protocol", "mend protocol or base_url"),
-        }.get(
-            fault.status or 0, ("answers no call", "see to the provider, its address and account")
-        )
+            402: ("asks for payment", f"check the account of the key in {variable}"),
+            403: ("forbids this", f"check what the key in {variable} may use"),
+            404: ("knows no such model or address", "correct model or base_url"),
+            405: ("does not speak this protocol", "correct protocol or base_url"),
+        }.get(fault.status or 0, ("answers no call", "check the provider, its address and account"))
         hide, _ = self._hiders()
         return hide(
             f"{self._connection.name} at {self._connection.address} {what}: {fault.reason}. "

@@ -1,9 +1,9 @@
 """One try of a call: sent with the provider's SDK, read here.
 
-The SDKs bring what is theirs: addresses, headers, typed requests, connections. The body of the
-response is read here and not by them, because a body is what goes wrong: it must be read up to a
-size and no further, a stream that breaks off must not look like its end, and a server that speaks
-almost the same protocol must not crash the reader. It also costs less: no object per event.
+The SDKs do addresses, headers, typed requests and connections. The response's body is read here and
+not by them, because bodies are what goes wrong: one must be read up to a size and no further, a
+stream that breaks off must not look complete, and a server that speaks almost the same protocol
+must not crash the reader. It also costs less: no object per event.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from assets.models.requests import Finish
 STREAM_BYTES = 64 << 20
 """Most that is read of one stream, whose events are many times larger than their text."""
 BODY_BYTES = 8 << 20
-"""Most that is read of a body at once: 1 MiB of text, escaped, and its thinking."""
+"""Most that is read of a body that is no stream: 1 MiB of text, escaped, and its thinking."""
 SILENCES = 6
-"""A try may take so many times the longest silence: pings alone do not keep it alive."""
+"""A try may take this many times the longest silence: pings alone do not keep it alive."""
 CONNECT_SECONDS = 30.0
 DRAIN_SECONDS = 0.5
-"""For the rest of a stream behind its end, so that its connection can be used again."""
+"""For the rest of a stream after its end, so that its connection can be used again."""
 QUOTED_BYTES = 16_384
 """Of a body that cannot be read; more than is shown, so that a key is found before the cut."""
 DONE = b"[DONE]"
@@ -36,7 +36,7 @@ DONE = b"[DONE]"
 
 
 class BrokenError(Exception):
-    """A body that is no answer; its words may hold anything, and are not shown as they are."""
+    """A body that is no answer; its text may hold anything, and is not shown as it is."""
 
     def __init__(self, reason: str, *, quoted: str = "") -> None:
         super().__init__(reason)
@@ -49,7 +49,7 @@ class BrokenError(Exception):
 
 
 class ReportedError(Exception):
-    """A provider that reports an error inside an answer, as if with a status of its own."""
+    """An error that a provider reports inside an answer, with the status that it stands for."""
 
     def __init__(self, status: int, body: Mapping[str, object]) -> None:
         super().__init__(status)
@@ -64,7 +64,7 @@ class ReportedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errors:
-    """The exceptions of an SDK, which share no base with the other's."""
+    """The exceptions of one SDK; the two SDKs share no base class."""
 
     status: type[Exception]
     timeout: type[Exception]
@@ -76,7 +76,7 @@ class Response(Protocol):
 
     @property
     def headers(self) -> httpx2.Headers:
-        """Of the response."""
+        """The response's headers."""
         ...
 
     def iter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
@@ -89,7 +89,7 @@ class Dialect(Protocol):
 
     @property
     def errors(self) -> Errors:
-        """Of its SDK."""
+        """The exceptions of its SDK."""
         ...
 
     def open(self, prompt: Prompt, key: str) -> AbstractAsyncContextManager[Response]:
@@ -125,9 +125,9 @@ async def exchange(
     """Ask once.
 
     Args:
-        dialect: of the protocol.
+        dialect: the protocol's.
         prompt: what is asked.
-        key: the call's, for the header.
+        key: the call's idempotency key, for the header.
         seconds: longest silence between two bytes.
         hide: takes the provider's key out of a text.
     """
@@ -204,7 +204,7 @@ async def _whole(response: Response) -> bytes:
 
 
 async def event_data(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The data of server-sent events; all other fields say nothing that the data do not."""
+    """The data of server-sent events; all other fields add nothing to the data."""
     data: list[bytes] = []
     async for line in _lines(chunks):
         if line.startswith(b"data:"):

@@ -3,11 +3,11 @@
 One `Limiter` is shared by all roles that use a provider. It may be used by one event loop after
 another, not by two at the same time.
 
-A call holds a slot only while a request of it is in the air. It gives the slot back to wait between
-two tries, so that a call in trouble costs the others nothing. If the provider says that a model has
-had its share (429, 503 or 529 with a retry-after), new requests for that model wait too: sent
-earlier, each of them would only use up one of its tries. Requests for other models of the provider
-go on, as providers count per model.
+A call holds a slot only while a request of it is in flight. It gives the slot back while it waits
+between two tries, so that a call in trouble costs the others nothing. If the provider says that a
+model has had its share (429, 503 or 529 with a retry-after), new requests for that model wait too:
+sent earlier, each of them would only use up one of its tries. Requests for other models of the
+provider go on, as providers count per model.
 """
 
 import asyncio
@@ -17,17 +17,17 @@ from contextlib import asynccontextmanager
 from assets.errors import ProviderError
 
 BURST_SECONDS = 1.0
-"""So much of the allowance may be used at once; providers refill in about such steps."""
+"""This much of the allowance may be used at once; providers refill in steps of about that."""
 
 
 class Limiter:
-    """The share of one provider."""
+    """The limits of one provider."""
 
     def __init__(self, *, concurrency: int = 40, calls_per_minute: float | None = None) -> None:
         """Nothing waits yet.
 
         Args:
-            concurrency: most requests in the air.
+            concurrency: most requests in flight.
             calls_per_minute: most requests begun in a minute; None is no limit.
         """
         self._concurrency = concurrency
@@ -50,12 +50,12 @@ class Limiter:
                 return
 
     def pause(self, model: str, seconds: float) -> None:
-        """Let no request for a model begin for so many seconds; a longer pause stays."""
+        """Hold back new requests for a model for some seconds; a longer pause stays in force."""
         until = asyncio.get_running_loop().time() + seconds
         self._paused_until[model] = max(until, self._paused_until.get(model, 0.0))
 
     def _slots_here(self) -> asyncio.Semaphore:
-        """The slots of the running loop: a semaphore keeps to the first loop that had to wait."""
+        """The slots of the running loop: a semaphore is bound to the first loop that waits."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._loop, self._slots = loop, asyncio.Semaphore(self._concurrency)
@@ -97,14 +97,14 @@ class Breaker:
         self._last = reason
 
     def check(self) -> None:
-        """Whether it makes sense to go on.
+        """Check that it makes sense to go on.
 
         Raises:
             ProviderError: too many calls in a row ended without an answer.
         """
         if self._failures >= self._limit:
             raise ProviderError(
-                f"{self._where}: no answer for the last {self._failures} calls, expected one at "
-                f"least. The last one: {self._last}. See to the provider, then run the same "
+                f"{self._where}: no answer for the last {self._failures} calls, expected at "
+                f"least one. The last one: {self._last}. Check the provider, then run the same "
                 "command again; nothing is lost"
             )

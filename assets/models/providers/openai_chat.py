@@ -1,8 +1,8 @@
 """The protocol `openai_chat`: chat completions, which vLLM, Together and many others speak.
 
-Other servers refuse what they do not know, so that only OpenAI's own address gets a name for its
-cache and the newer name of the most tokens; the rest is what all of them understand: the content
-of a message is one text, not parts.
+Other servers refuse what they do not know, so only OpenAI's own address gets a cache key and the
+newer name of the token limit; the rest is what all of them understand: the content of a message is
+one text, not parts.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """The protocol `openai`: the Responses API.
 
 Written for openai 3.54. Nothing is stored at the provider: the lake keeps the answers. The order
-of instructions, prefix and turns is that of the cache, which needs no marks there.
+of instructions, prefix and turns is that of the cache, which needs no marks here.
 """
 
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ class OpenAIResponses:
         )
 
     def hear(self, incoming: IncomingReply, event: Mapping[str, object]) -> None:
-        """Take in one event; the last one holds the whole answer, and the parts are counted."""
+        """Take in one event; the last one repeats the whole answer, so only the parts are taken."""
         match text_at(event, "type"):
             case "response.output_text.delta":
                 incoming.answer.add(text_at(event, "delta"))

@@ -27,7 +27,7 @@ STATUSES = {
     "invalid_request_error": 400,
     "context_length_exceeded": 400,
 }
-"""Of errors that come inside an answer; any other is the server's own, 500."""
+"""For errors that come inside an answer; any other is the server's own, 500."""
 
 
 def open_client(connection: Connection, secret: Secret) -> openai.AsyncOpenAI:
@@ -47,7 +47,7 @@ def given(value: Value | None) -> Value | Omit:
 
 
 def cache_key(prompt: Prompt) -> str:
-    """Equal for prompts that begin alike, so that they reach the machine that knows them."""
+    """Equal for prompts that begin alike, so that they reach the machine that has them cached."""
     return hashlib.sha256(f"{prompt.system}\0{prompt.prefix}".encode()).hexdigest()[:32]
 
 

@@ -21,7 +21,7 @@ class Prompt:
     """A conversation that ends with a user's turn.
 
     The order is that of the providers' caches: what changes least comes first. `system` and
-    `prefix` are the same bytes in all calls of a role, and the cache may end behind the prefix.
+    `prefix` are the same bytes in all calls of a role, and the cache may end after the prefix.
     """
 
     system: str
@@ -30,7 +30,7 @@ class Prompt:
     turns: tuple[Turn, ...]
     """The user's and the assistant's in turn, the user's first and last."""
     schema: Mapping[str, Any] | None = None
-    """JSON schema of the answer, for providers that can hold a model to one."""
+    """JSON schema of the answer, for providers that can enforce one."""
 
     def as_json(self) -> str:
         """All of it but the prefix."""
@@ -58,7 +58,7 @@ class Provider(Protocol):
         ...
 
     def halt(self) -> None:
-        """Begin no new try: calls that wait end with Interrupted, those in the air go on."""
+        """Begin no new try: calls that wait end with Interrupted, those in flight go on."""
         ...
 
     async def close(self) -> None:

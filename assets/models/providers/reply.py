@@ -1,11 +1,11 @@
-"""An answer while it comes in, and what it is when it is there."""
+"""An answer while it comes in, and once it is complete."""
 
 from dataclasses import dataclass, field, replace
 
 from assets.models.requests import Finish, Usage
 
 MOST_BYTES = 1 << 20
-"""Of an answer, and of its thinking; what goes on beyond that is no idea and no patch."""
+"""Of an answer, and of its thinking; what is longer is neither an idea nor a patch."""
 CUT = "the answer is longer than 1 MiB; the rest was not read"
 REDACTED = "[thinking that the provider redacted]"
 
@@ -33,7 +33,7 @@ class Piece:
         self._room = MOST_BYTES
 
     def add(self, part: str) -> None:
-        """One part more.
+        """Add a part.
 
         Raises:
             TooLongError: there was no room for all of it.
@@ -62,7 +62,7 @@ class IncomingReply:
     refusal: Piece = field(default_factory=Piece)
     usage: Usage = field(default_factory=Usage)
     finish: Finish | None = None
-    """None until the provider has said how it ended: with it the text is whole."""
+    """None until the provider has said how it ended; from then on the text is whole."""
     reason: str | None = None
     over: bool = False
     """Nothing more is to come, not even counts."""
@@ -72,7 +72,7 @@ class IncomingReply:
         self.finish, self.reason = finish, reason
 
     def count(self, usage: Usage) -> None:
-        """Token counts, where a later one that says something replaces an earlier one."""
+        """Take in token counts; a later one that is known replaces an earlier one."""
         known = {
             name: value
             for name in ("input_tokens", "output_tokens", "cached_tokens", "written_tokens")
@@ -81,12 +81,12 @@ class IncomingReply:
         self.usage = replace(self.usage, **known)
 
     def cut(self) -> Reply:
-        """What is there of an answer that was too long."""
+        """What was read of an answer that is too long."""
         self.end(Finish.LENGTH, CUT)
         return self.reply()
 
     def reply(self) -> Reply:
-        """The answer, with what it said in refusal as its reason."""
+        """The answer, with its words of refusal as the reason."""
         text, refusal = self.answer.text(), self.refusal.text()
         finish, reason = self.finish or Finish.STOP, self.reason
         if refusal:

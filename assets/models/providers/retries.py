@@ -1,9 +1,9 @@
 """What may go wrong with one try of a call, and what is done about it.
 
-The loop over the tries stands in `client.py`, and is our own: of tenacity or stamina it would use
-the loop alone (ten lines), since the wait follows the provider's header, the slot is given back
+The loop over the tries is in `client.py`, and is our own: of tenacity or stamina it would use the
+loop alone (ten lines), since the wait follows the provider's header, the slot is given back
 meanwhile, and the last failure is a value to be recorded and not an exception. The SDKs' own
-retries are off: they would hide how often was asked.
+retries are off: they would hide how often a call was sent.
 """
 
 import json
@@ -19,11 +19,11 @@ from assets.models.providers.body import text_at
 from launchers.visible import visible
 
 WORDS_CHARACTERS = 400
-"""Of a provider's message that are quoted."""
+"""Most characters of a provider's message that are quoted."""
 AGAIN = {408, 409, 425, 429}
 """Statuses below 500 of a provider that may answer later."""
 BUSY = {429, 503, 529}
-"""With a retry-after: not this call is meant but the model."""
+"""With a retry-after, these are about the model and not about this call."""
 NO_SUCH_CALL = {401, 402, 403, 404, 405}
 """Statuses that every call would get."""
 HOPELESS = (
@@ -37,7 +37,7 @@ FILTERS = {"content_filter", "content_policy_violation", "invalid_prompt"}
 """Codes of a 400 that came from a filter before the model."""
 SCHEMA_WORDS = ("schema", "output_config", "output_format", "response_format", "text.format")
 LONGEST_WAIT_SECONDS = 600.0
-"""A provider that asks for more has no answer for this command."""
+"""A provider that asks for a longer wait will not answer this command."""
 
 
 class Then(Enum):
@@ -65,7 +65,7 @@ class Fault:
     busy: bool = False
     """The wait holds for all calls of the model."""
     names_schema: bool = False
-    """The provider does not take this schema, or none."""
+    """The provider does not take this schema, or takes none at all."""
 
 
 Hide = Callable[[str], str]
@@ -84,7 +84,7 @@ class Backoff:
 
         Args:
             tries: failed so far, from 1.
-            asked: seconds that the provider asked for; kept to, with jitter on top of them.
+            asked: seconds that the provider asked for; they are kept, with jitter on top.
         """
         if asked is not None:
             return asked + random.uniform(0, self.first_seconds)
@@ -120,7 +120,7 @@ def wait_of(headers: Mapping[str, str]) -> float | None:
 
 
 def quoted_words(text: str) -> str:
-    """A provider's words on one line, hidden characters shown, cut at some length."""
+    """A provider's words on one line, hidden characters shown, cut to a bounded length."""
     line = " ".join(visible(text[: 8 * WORDS_CHARACTERS]).split())
     return line if len(line) <= WORDS_CHARACTERS else f"{line[: WORDS_CHARACTERS - 1]}…"
 
@@ -136,7 +136,7 @@ def _then(status: int, codes: set[str], body: str) -> Then:
 
 
 def _read_error(body: str) -> tuple[str, str, str]:
-    """Type, code and words of an error body; all that is there where it is no JSON."""
+    """Type, code and words of an error body; all of it as words if it is not JSON."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):

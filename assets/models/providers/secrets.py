@@ -1,7 +1,7 @@
 """Keys of providers: read from the environment when a call needs one, and kept out of every text.
 
 A key goes into one header and nowhere else. What a server sends back may hold it all the same (an
-error that quotes the request), so that every text of a provider passes `Secret.hide`.
+error that quotes the request), so every text from a provider goes through `Secret.hide`.
 """
 
 import json
@@ -15,7 +15,7 @@ from assets.errors import ProviderError
 PLACEHOLDER = "none"
 """Sent where no key is needed; without it the SDKs would take their vendor's key instead."""
 UNMISTAKABLE = 12
-"""Characters of a key that no answer holds by chance; `EMPTY` is a key of many local servers."""
+"""No answer holds a key of this length by chance; `EMPTY` is the key of many local servers."""
 MASKED = re.compile(r"(?<![^\s\"'])[^\s\"'*]*(?:\*{1,2}[^\s\"'*]+)*\*{3,}[^\s\"']*")
 """What providers show of a wrong key: its ends around stars."""
 
@@ -31,11 +31,11 @@ class Secret:
         return f"Secret({self.variable})"
 
     def hide(self, text: str) -> str:
-        """Text of ours or of an error without the key, as it is or as JSON or a URL write it."""
+        """Text of ours or of an error without the key, plain or as JSON or a URL writes it."""
         return MASKED.sub("[masked key]", self._without(text))
 
     def hide_in_answer(self, text: str) -> str:
-        """The words of a model without the key; a short one could be a word of its own."""
+        """The words of a model without the key; a short key may be an ordinary word."""
         return self._without(text) if len(self.value) >= UNMISTAKABLE else text
 
     def _without(self, text: str) -> str:
@@ -53,7 +53,7 @@ def _forms(value: str) -> tuple[str, ...]:
 
 
 def read_key(variable: str | None) -> Secret:
-    """The key in an environment variable; None is a server that asks for none.
+    """The key in an environment variable; None is for a server that asks for none.
 
     Raises:
         ProviderError: the variable is not set, or holds what no header can carry.
