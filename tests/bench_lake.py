@@ -25,8 +25,8 @@ from lake.columns import frame_schema
 from lake.ids import attempt_id
 from lake.lineage import ancestors
 from lake.schema import to_record
+from lake.stages import STAGE_TABLE
 from lake.tables import (
-    STAGE_TABLE,
     TABLES,
     AttemptEvent,
     AttemptKind,

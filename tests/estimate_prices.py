@@ -6,18 +6,20 @@ characters each, and what the models write is assumed as below. No call is made.
 
 import dataclasses
 
-from assets.ideas.schedule import schedule
 from conftest import PROJECT
 from rich.console import Console
 from rich.table import Table
 
 from assets.config.environment import find_environment, read_environment
-from assets.config.prices import cost, own_price, price_of
+from assets.config.prices import own_price, price_of
 from assets.config.settings import CampaignSettings, Role, campaign_names, read_campaign
 from assets.models.brief import brief_of
 from assets.models.prompts import ideator_prompt, implementer_prompt
+from assets.models.providers.costs import cost
 from assets.models.providers.provider import Prompt
 from assets.models.requests import IdeaRequest, KnownIdea, PatchRequest, Usage
+from assets.results.better import Better
+from assets.strategies import strategy_of
 from lake.tables import IdeaKind
 
 CHARACTERS = 3.5
@@ -49,12 +51,13 @@ def prompts(settings: CampaignSettings) -> tuple[list[Prompt], Prompt]:
     brief = brief_of(read_environment(find_environment(settings.environment)), settings.profile)
     per_call = settings.strategy.ideas_per_call
     past = tuple(map(known, range(100)))
-    plan = schedule(settings.strategy, epoch=EPOCH, batch=settings.batch, parents=100)
+    strategy = strategy_of(settings.strategy, Better(minimize=True))
+    plan = strategy.calls(epoch=EPOCH, batch=settings.batch, parents=100)
     exploit = IdeaRequest(
         environment=brief, kind=IdeaKind.EXPLOIT, count=per_call, parents=past, seed=0
     )
     explore = dataclasses.replace(exploit, kind=IdeaKind.EXPLORE, parents=(), context=past)
-    asked = [exploit] * (plan.exploit // per_call) + [explore] * (plan.explore // per_call)
+    asked = [exploit if kind is IdeaKind.EXPLOIT else explore for kind, _ in plan]
     patch = PatchRequest(environment=brief, title="An idea", text=past[0].text, edits=None, seed=0)
     return [ideator_prompt(request) for request in asked], implementer_prompt(patch)
 

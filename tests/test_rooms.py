@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import os
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ ENVIRONMENTS = sorted(
     for top in ("environments", "tests/environments")
     for path in (PROJECT / top).glob("*/pyproject.toml")
 )
+PROGRAMS = [*sorted((PROJECT / "tests").glob("bench_*.py")), PROJECT / "tests/estimate_prices.py"]
 OURS = {"assets", "lake", "launchers", "environments", "varve"}
 TOP_LEVEL = {
     "pyproject.toml", "assets", "environments", "launchers", "lake", "tests", "README.md",
@@ -53,6 +55,19 @@ def test_a_room_exports_what_it_says_and_nothing_twice(room):
     assert len(set(module.__all__)) == len(module.__all__)
     for name in module.__all__:
         assert getattr(module, name) is not None
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
+def test_every_program_of_make_bench_finds_what_it_imports(program):
+    """Nothing else runs them but `make bench`."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {program.stem}"],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        env=os.environ | {"PYTHONPATH": f"{PROJECT}:{PROJECT / 'tests'}"},
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
