@@ -77,12 +77,13 @@ def write_whole(path: str, content: bytes, *, synced: bool) -> None:
 
 
 def read_result(run: str) -> JobResult | None:
-    """The result of a job, or None while there is none that a supervisor wrote whole."""
+    """The result of a job, or None while there is none that its supervisor wrote whole."""
     try:
         with open(os.path.join(run, RESULT), "rb") as file:
-            return JobResult.from_json(file.read())
+            result = JobResult.from_json(file.read())
     except (FileNotFoundError, ResultError):
         return None
+    return result if result.run_id == os.path.basename(run) else None
 
 
 def take_lock(run: str, *, create: bool = False, wait_seconds: float = 0.0) -> int | None:

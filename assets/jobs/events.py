@@ -11,7 +11,6 @@ from launchers import Charge, JobResult
 
 ENDINGS = (RunEventKind.FINISHED, RunEventKind.FAILED)
 ENDS = (*ENDINGS, RunEventKind.LOST, RunEventKind.CANCELLED)
-WEAK = "it ran at a weaker sandbox level than is wanted now"
 NO_CHARGE = Charge()
 
 
@@ -21,12 +20,9 @@ class JobEvents:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._count: Counter[tuple[str, RunEventKind]] = Counter()
-        self._weak: Counter[str] = Counter()
         self._ends: dict[str, str] = {}
         for event in context.facts(RunEvent):
             self._count[event.run_id, event.kind] += 1
-            if event.kind is RunEventKind.LOST and event.detail == WEAK:
-                self._weak[event.run_id] += 1
             if event.kind in ENDINGS and event.detail:
                 self._ends[event.run_id] = event.detail
 
@@ -34,10 +30,6 @@ class JobEvents:
         """Whether this attempt submitted the job and has recorded no end since."""
         ends = sum(self._count[job.run_id, kind] for kind in ENDS)
         return self._count[job.run_id, RunEventKind.SUBMITTED] > ends
-
-    def restarts(self, job: Job) -> int:
-        """How often the job was started again after an end that says nothing, in any process."""
-        return self._count[job.run_id, RunEventKind.LOST] - self._weak[job.run_id]
 
     def outcome(self, job: Job) -> Outcome | None:
         """How the job ended for this attempt, unless that says nothing about the work."""

@@ -7,14 +7,14 @@ made the pool.
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from assets.attempt.context import Context
 from assets.attempt.monitor import StopLevel
 from assets.errors import Interrupted
-from assets.jobs.events import WEAK, JobEvents
+from assets.jobs.events import JobEvents
 from assets.jobs.flights import Flight, Flights
 from assets.jobs.job import Job, Outcome, may_stand_in
 from lake.tables import Run, RunEventKind
@@ -23,8 +23,9 @@ from launchers.sandbox.levels import at_least
 
 REPORT_SECONDS = 1.0
 MOST_RESTARTS = 1
-"""Times that a job of an attempt is started again after an end that says nothing: lost,
-infrastructure. Whoever resumes the attempt gives it one more try."""
+"""Times that a process starts a job again after an end that says nothing: lost, infrastructure.
+Whoever runs the command again, perhaps after a repair, gives it one more try."""
+WEAK = "it ran at a weaker sandbox level than is wanted now"
 
 
 def always(result: JobResult) -> bool:
@@ -78,6 +79,7 @@ class Pool:
         self._waiting: deque[Job] = deque()
         self._following: dict[str, list[Job]] = {}
         self._shared: dict[str, Outcome] = {}
+        self._restarts: Counter[str] = Counter()
         """By run_key: an outcome that may stand in for other jobs."""
         self._refused: set[str] = set()
         """Other jobs whose outcome may not stand in."""
@@ -237,6 +239,7 @@ class Pool:
         elif result.is_inconclusive and self._cancelled:
             self._again(flight, result, RunEventKind.CANCELLED, None)
         elif result.is_inconclusive and self._may_restart(job, result):
+            self._restarts[job.run_id] += 1
             self._again(flight, result, RunEventKind.LOST, result.reason)
             self._waiting.append(job)
         else:
@@ -253,7 +256,7 @@ class Pool:
         self._events.record(flight.job, kind, detail, charge=charge)
 
     def _may_restart(self, job: Job, result: JobResult) -> bool:
-        return self._events.restarts(job) < MOST_RESTARTS and self.rules.may_restart(result)
+        return self._restarts[job.run_id] < MOST_RESTARTS and self.rules.may_restart(result)
 
     def _settle(self, job: Job, outcome: Outcome, flight: Flight | None = None) -> None:
         """Records how a job ended, then counts it.
