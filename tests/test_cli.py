@@ -169,7 +169,8 @@ def test_a_row_too_wide_for_the_terminal_is_shown_column_by_column(home):
 def test_ctrl_c_once_waits_and_twice_cancels(home, times, cancelled):
     catalog = home.root.parent / "slow.toml"
     catalog.write_text(SLOW)
-    write_campaign(home.campaigns, ideators=[{"model": "catalog", "name": str(catalog)}], batch=2)
+    slow = [{"model": "catalog", "name": str(catalog)}]
+    write_campaign(home.campaigns, ideators=slow, batch=2)
     process = subprocess.Popen(
         [sys.executable, str(VARVE), "search", "small"],
         env=child_environment(home),
@@ -179,6 +180,7 @@ def test_ctrl_c_once_waits_and_twice_cancels(home, times, cancelled):
     )
     wait_for_slow_job(home)
     assert f"running: varve search small, process {process.pid}" in varve(home, "campaigns").stdout
+    wait_for_slow_job(home)  # the one before may have ended
     for _ in range(times):
         process.send_signal(signal.SIGINT)
         time.sleep(0.5)
@@ -203,18 +205,19 @@ text = "It takes a while."
 [[ideas.edits]]
 file = "train.py"
 search = 'PAUSE_SECONDS = 0.0'
-replace = 'PAUSE_SECONDS = 3.{n}'
+replace = 'PAUSE_SECONDS = 5.{n}'
 """
     for n in range(6)
 )
 
 
 def wait_for_slow_job(home) -> None:
-    """Until a job that sleeps is training."""
+    """Until a job that sleeps has just begun to train."""
     give_up = time.monotonic() + 60
     while time.monotonic() < give_up:
-        for run in home.jobs.glob("*/env/train.py"):
-            if "PAUSE_SECONDS = 0.0" not in run.read_text():
+        for train in home.jobs.glob("*/env/train.py"):
+            age = time.time() - train.stat().st_mtime
+            if "PAUSE_SECONDS = 0.0" not in train.read_text() and age < 1:
                 time.sleep(1)
                 return
         time.sleep(0.05)

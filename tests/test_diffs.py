@@ -1,7 +1,7 @@
 """From two trees to a canonical diff, and back."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.diffs.git import apply_diff, canonical_diff
@@ -24,6 +24,7 @@ trees = st.dictionaries(
 )
 
 
+@settings(deadline=None)  # it starts git, which is slow where much else runs
 @given(before=trees, after=trees)
 def test_applying_a_canonical_diff_gives_the_tree_byte_for_byte(before, after):
     after = before | after
