@@ -1,6 +1,7 @@
 """Which job computes a run_key: a folder of files named by key, each with the newest run_id."""
 
 import os
+import threading
 from pathlib import Path
 
 from launchers import folder as names
@@ -15,7 +16,7 @@ def note_key(runs: Path, spec: JobSpec) -> None:
     """Makes the job the one that `job_of_key` gives for its run_key."""
     keys = runs / KEYS
     keys.mkdir(exist_ok=True)
-    partial = keys / f"{spec.run_key}.{os.getpid()}.partial"
+    partial = keys / f"{spec.run_key}.{os.getpid()}.{threading.get_ident()}.partial"
     partial.write_text(spec.run_id, encoding="utf-8")
     partial.replace(keys / spec.run_key)
 

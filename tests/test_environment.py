@@ -7,7 +7,9 @@ import pytest
 from conftest import PROJECT
 
 from assets.config.environment import find_environment, read_environment, resolved_profile
+from assets.config.site import site_of
 from assets.errors import ManifestError
+from launchers import LocalLauncher
 
 RIDGE = PROJECT / "tests" / "environments" / "ridge"
 ALL = [
@@ -121,9 +123,10 @@ def test_a_link_is_no_part_of_an_environment(folder):
         read_environment(folder)
 
 
-def test_a_profile_that_cannot_run_here_is_refused():
+def test_a_profile_that_cannot_run_here_is_refused(tmp_path):
     environment = read_environment(find_environment("nanogpt"))
-    with pytest.raises(ManifestError, match="not available yet"):
-        environment.profile("h100x8")
+    here = LocalLauncher(tmp_path / "runs", data=tmp_path / "data")
+    with pytest.raises(ManifestError, match=r"profiles\.h100x8: .* not available yet"):
+        site_of(here, environment, "h100x8")
     with pytest.raises(ManifestError, match="no profile 'tpu'; expected one of cpu, h100x8"):
-        environment.profile("tpu")
+        site_of(here, environment, "tpu")
