@@ -173,7 +173,7 @@ def _idea(entry: dict[str, object]) -> CatalogIdea:
     if not isinstance(edits, list) or not edits:
         raise TypeError(f"edits of {entry['name']} is not a list with an edit")
     if not all(isinstance(text, str) for edit in edits for text in edit.values()):
-        raise TypeError(f"edits of {entry['name']} hold something other than text")
+        raise TypeError(f"edits of {entry['name']} hold something else than text")
     return CatalogIdea(
         name=str(entry["name"]),
         title=str(entry["title"]),
