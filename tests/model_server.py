@@ -216,11 +216,12 @@ class ModelServer:
                 return False
             if place == len(body.parts) - 1 and fault is Fault.CUT_LATE:
                 return False
+            # Before its end can be seen: who sees it may count at once.
+            request.answered = place == len(body.parts) - 1 and fault not in BROKEN
             await body.part(part)
         if fault is Fault.OPEN_END:
             await asyncio.sleep(behaviour.silence_seconds)
         await body.end()
-        request.answered = fault not in BROKEN
         return True
 
     def _usage(self, request: Request, behaviour: Behaviour) -> Mapping[str, int]:
