@@ -28,6 +28,9 @@ RUNS = [
     for level in item.levels
 ]
 PIECE_BYTES = 40
+TRIES = 3
+"""Times that an attack with a least gain is run: some rest on the time that the kernel takes. It is
+to be stopped every time, and to have gained once."""
 ALIKE = 0.15
 """Part of the pieces that stand in other files of torch too: licences, imports, idioms (0.10)."""
 
@@ -40,12 +43,17 @@ def test_what_comes_of_it(item, level):
         seen = field.observe_twin(item, level, MYSELF)
         assert seen.verdict == "full-score", f"{item.summary}\n{seen}"
         return
-    seen = field.run_item(item, level)
-    assert seen.verdict == item.verdict[level], f"{item.summary}\n{seen}"
-    if item.gain is not None:
+    gained = []
+    for _ in range(TRIES):
+        seen = field.run_item(item, level)
+        assert seen.verdict == item.verdict[level], f"{item.summary}\n{seen}"
+        if item.gain is None:
+            return
         honest = field.observe_twin(twin_of(item), "bwrap", MYSELF)
-        gained = _second(honest) - _second(seen)
-        assert gained >= item.gain, f"the scored pass gained only {gained} nats\n{seen}"
+        gained.append(_second(honest) - _second(seen))
+        if gained[-1] >= item.gain:
+            return
+    raise AssertionError(f"the scored pass gained only {gained} nats\n{seen}")
 
 
 def _second(seen: field.Observation) -> float:
