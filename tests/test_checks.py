@@ -9,8 +9,9 @@ from conftest import PROJECT
 
 MARKS = ("trains", "daemon")
 WHOLLY_MARKED = {
-    "test_audits", "test_killed_search", "test_language_campaign", "test_nanogpt_search",
-    "test_redteam_nanogpt", "test_redteam_ridge", "test_search", "test_twins",
+    "test_audits", "test_killed_search", "test_language_campaign", "test_late_runs",
+    "test_nanogpt_search", "test_redteam_nanogpt", "test_redteam_ridge", "test_search",
+    "test_twins", "test_views",
 }  # fmt: skip
 PARTLY_MARKED = {
     "test_cli", "test_graph", "test_level", "test_nanogpt", "test_nanogpt_seal", "test_quoting",

@@ -27,6 +27,7 @@ from lake.tables import (
     Stage,
 )
 
+pytestmark = pytest.mark.trains
 SLOW_SECONDS = 6.0
 CATALOG = """
 [[ideas]]

@@ -14,6 +14,8 @@ from assets.runs.plan import run_key
 from lake import Lake
 from lake.tables import Idea, Patch, Run, Score, Stage
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.fixture
 def searched(home) -> Home:
