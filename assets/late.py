@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from assets import runs, scores
 from assets.attempt.session import Session
-from assets.runs.late import late_attempts
+from assets.runs.late import late_attempts, without_rows
 from lake.attempts import Attempt, AttemptLog, AttemptState, Read
 from lake.tables import Score, Stage
 
@@ -34,6 +34,8 @@ def join_late(session: Session, *, wait: bool = False) -> int:
 
 
 def _extend_runs(session: Session, attempt: Attempt, *, wait: bool) -> int:
+    if not without_rows(session.writer, attempt):
+        return 0
     context = session.context(attempt, with_jobs=True)
     produced = runs.produce_late(context, wait=wait)
     if produced.rows:

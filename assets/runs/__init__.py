@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from assets.attempt.context import Context, Produced
 from assets.runs.confirm import plan_confirmations
-from assets.runs.late import LATE, begun_confirmations, begun_runs, late_run_ids
+from assets.runs.late import LATE, begun_runs, late_run_ids
 from assets.runs.plan import plan_runs
 from assets.runs.training import Training
 from lake.tables import Run, RunPurpose, RunStatus
@@ -26,9 +26,8 @@ def produce(context: Context) -> Produced:
     stage = Training(context, quorum=quorum, beside=late_run_ids(context))
     stage.add(plan_runs(context.view))
     stage.run()
-    again = begun_confirmations(context) or plan_confirmations(
-        context.view, stage.planned, stage.rows()
-    )
+    begun = [each for each in begun_runs(context, stage.planned) if not each.is_screening]
+    again = begun or plan_confirmations(context.view, stage.planned, stage.rows())
     if again:
         stage.add(again)
         stage.run()
@@ -45,13 +44,10 @@ def produce_late(context: Context, *, wait: bool) -> Produced:
     """
     present = context.view.rows(Run)
     known = {run.run_id for run in present}
+    begun = begun_runs(context, plan_runs(context.view))
     stage = Training(context, quorum=1.0, what="late jobs")
-    stage.add([each for each in begun_runs(context) if each.run_id not in known])
-    if wait:
-        stage.pool.run()
-    else:
-        stage.pool.tick()
-        stage.pool.finish()
+    stage.add([each for each in begun if each.run_id not in known])
+    stage.pool.run(wait=wait)
     rows = stage.rows()
     counts = _counts([*present, *rows], late=len(stage.missing))
     return Produced(rows=rows, counts={"rows": len(present) + len(rows), **counts})

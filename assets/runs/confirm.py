@@ -7,10 +7,11 @@ is written. The mean of the confirmations then counts, without the value that ch
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from assets.attempt.view import AttemptView
 from assets.results.judging import judge
-from assets.runs.plan import PlannedRun, planned_run
+from assets.runs.plan import PlannedRun, run_ids
 from lake.ids import content_id
 from lake.tables import Run, RunPurpose
 
@@ -39,14 +40,9 @@ def confirmation_of(
 ) -> PlannedRun:
     """A run of the same patch with another seed."""
     seed = confirmation_seed(view.settings.seed, screening.patch.tree or "", number)
-    return planned_run(
-        view,
-        screening.idea,
-        screening.patch,
-        ordinal=ordinal,
-        seed=seed,
-        purpose=RunPurpose.CONFIRMATION,
-    )
+    ids = run_ids(view, screening.patch, screening.files, seed)
+    purpose = RunPurpose.CONFIRMATION
+    return replace(screening, ordinal=ordinal, seed=seed, purpose=purpose, **ids._asdict())
 
 
 def confirmation_seed(campaign_seed: int, tree: str, number: int) -> int:

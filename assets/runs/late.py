@@ -1,11 +1,13 @@
 """Runs that outlived the quorum of their epoch, found again by what was recorded of their begin."""
 
+from collections.abc import Iterator, Sequence
+
 from assets.attempt.context import Context
 from assets.runs.confirm import confirmation_of
-from assets.runs.plan import PlannedRun, plan_runs
+from assets.runs.plan import PlannedRun
 from lake.attempts import Attempt, AttemptLog, AttemptState
-from lake.tables import Run, RunEvent, RunEventKind, RunPurpose, Stage
-from lake.writer import HEALED
+from lake.tables import Run, RunEvent, RunEventKind, Stage
+from lake.writer import HEALED, Writer
 
 LATE = "late"
 """Count of an attempt's runs that had not ended when it was completed or extended."""
@@ -26,37 +28,42 @@ def late_attempts(log: AttemptLog) -> list[Attempt]:
     ]
 
 
-def begun_runs(context: Context) -> list[PlannedRun]:
-    """The runs that an attempt began, confirmations too; each with its place as it was recorded."""
-    places = {e.run_id: e.ordinal for e in context.facts(RunEvent) if e.kind in BEGINS}
-    view = context.view
-    screening = plan_runs(view)
-    confirmations = (
-        confirmation_of(view, each, number, ordinal=len(screening))
-        for each in screening
-        if not each.is_baseline
-        for number in range(view.settings.confirm.needed)
-    )
+def begun_runs(context: Context, screening: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """The runs that an attempt began, confirmations too; each with its place as it was recorded.
+
+    Args:
+        context: the attempt, which may have been resumed: its choice of confirmations stands.
+        screening: all that it may have begun besides confirmations.
+    """
+    places = _places(context.writer, context.view.attempt)
+    known = {each.run_id for each in screening}
+    others = _confirmations(context, screening) if places.keys() - known else ()
     return [
-        each.placed(places[each.run_id])
-        for each in (*screening, *confirmations)
-        if each.run_id in places
+        each.placed(places[each.run_id]) for each in (*screening, *others) if each.run_id in places
     ]
 
 
-def begun_confirmations(context: Context) -> list[PlannedRun]:
-    """The confirmations that an attempt began before it was resumed: its choice stands."""
-    if not context.view.settings.confirm.needed:
-        return []
-    return [each for each in begun_runs(context) if each.purpose is RunPurpose.CONFIRMATION]
+def without_rows(writer: Writer, attempt: Attempt) -> set[str]:
+    """Run ids that a complete attempt began and that have not ended, as far as the lake knows."""
+    rows = writer.lake.layer(Run, writer.campaign, attempt.read)
+    return _places(writer, attempt).keys() - {run.run_id for run in rows}
 
 
 def late_run_ids(context: Context) -> set[str]:
-    """Run ids of other attempts of the campaign that have not ended as far as the lake knows."""
-    lake, campaign = context.view.lake, context.view.campaign
-    found: set[str] = set()
-    for attempt in late_attempts(context.view.log):
-        events = lake.read(RunEvent, campaign=campaign, epoch=attempt.epoch, n=attempt.n)
-        begun = {e.run_id for e in events if e.stage is Stage.RUNS and e.kind in BEGINS}
-        found |= begun - {run.run_id for run in lake.layer(Run, campaign, attempt.read)}
-    return found
+    """Run ids of other attempts of the campaign that may still run."""
+    attempts = late_attempts(context.view.log)
+    return {run_id for each in attempts for run_id in without_rows(context.writer, each)}
+
+
+def _places(writer: Writer, attempt: Attempt) -> dict[str, int]:
+    """Ordinals of the runs that an attempt began, by run_id."""
+    return {e.run_id: e.ordinal for e in writer.facts(RunEvent, attempt) if e.kind in BEGINS}
+
+
+def _confirmations(context: Context, screening: Sequence[PlannedRun]) -> Iterator[PlannedRun]:
+    """Every confirmation that there may be."""
+    view = context.view
+    for each in screening:
+        if not each.is_baseline:
+            for number in range(view.settings.confirm.needed):
+                yield confirmation_of(view, each, number, ordinal=len(screening))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from assets.attempt.view import AttemptView
 from assets.config.environment import resolved_profile
@@ -32,6 +33,11 @@ class PlannedRun:
     def is_baseline(self) -> bool:
         """Whether it runs the unpatched environment."""
         return self.idea.kind is IdeaKind.BASELINE
+
+    @property
+    def is_screening(self) -> bool:
+        """Whether it is the first run of its patch, or a baseline's."""
+        return self.purpose is RunPurpose.SCREENING
 
     def placed(self, ordinal: int) -> "PlannedRun":
         """The same run at another place of its attempt."""
@@ -74,32 +80,36 @@ def plan_runs(view: AttemptView) -> list[PlannedRun]:
         for seed in (BASELINE_SEEDS if idea.kind is IdeaKind.BASELINE else IDEA_SEEDS)
     ]
     return [
-        planned_run(view, idea, patch, ordinal=ordinal, seed=seed)
+        _screening(view, idea, patch, ordinal=ordinal, seed=seed)
         for ordinal, (idea, patch, seed) in enumerate(wanted)
     ]
 
 
-def planned_run(
-    view: AttemptView,
-    idea: Idea,
-    patch: Patch,
-    *,
-    ordinal: int,
-    seed: int,
-    purpose: RunPurpose = RunPurpose.SCREENING,
-) -> PlannedRun:
-    """The run of a patch with a seed."""
-    files = apply_diff(view.environment.files, patch.diff)
+class RunIds(NamedTuple):
+    """What a run computes, and its name in its attempt."""
+
+    run_key: str
+    run_id: str
+
+
+def run_ids(view: AttemptView, patch: Patch, files: Mapping[str, bytes], seed: int) -> RunIds:
+    """The ids of the run of a patch, which makes `files`, with a seed."""
     scope = view.campaign if view.profile.compute == "cpu" else ""
     measurement = view.n if view.settings.remeasure else 0
     key = run_key(files, view.setup, seed=seed, scope=scope, measurement=measurement)
+    return RunIds(key, run_id(patch_id=patch.patch_id, n=view.n, run_key=key))
+
+
+def _screening(
+    view: AttemptView, idea: Idea, patch: Patch, *, ordinal: int, seed: int
+) -> PlannedRun:
+    files = apply_diff(view.environment.files, patch.diff)
     return PlannedRun(
         ordinal=ordinal,
         idea=idea,
         patch=patch,
         seed=seed,
-        purpose=purpose,
-        run_key=key,
-        run_id=run_id(patch_id=patch.patch_id, n=view.n, run_key=key),
+        purpose=RunPurpose.SCREENING,
         files=files,
+        **run_ids(view, patch, files, seed)._asdict(),
     )

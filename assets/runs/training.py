@@ -13,7 +13,7 @@ from assets.jobs.spec import job_spec, scoring, training
 from assets.runs.adoption import find_finished
 from assets.runs.plan import PlannedRun
 from assets.runs.rows import row_of, taken_over
-from lake.tables import Run, RunPurpose, RunStatus
+from lake.tables import Run, RunStatus
 from launchers import JobResult, JobSpec
 from launchers.result import SCORE, TRAIN
 
@@ -101,7 +101,7 @@ class Training:
             run_key=planned.run_key,
             spec=lambda: self._spec(planned),
             files=lambda: planned.files,
-            essential=planned.is_baseline or planned.purpose is RunPurpose.CONFIRMATION,
+            essential=planned.is_baseline or not planned.is_screening,
         )
 
     def _spec(self, planned: PlannedRun) -> JobSpec:
