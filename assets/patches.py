@@ -62,9 +62,7 @@ def produce(context: Context) -> Produced:
 
 async def _all(asking: Asking, context: Context, ideas: Sequence[Idea]) -> list[Patch]:
     asking.total = len(ideas) * context.view.settings.samples
-    smoke = (
-        SmokeRun(context) if may_smoke(context.view.environment, context.view.settings) else None
-    )
+    smoke = SmokeRun(context) if may_smoke(context.view.setup) else None
     tries = [Try(asking, context, idea, smoke) for idea in ideas]
     found = await asking.all(each.rows() for each in tries)
     unanswered = [each.unanswered for each in tries if each.unanswered is not None]

@@ -81,9 +81,7 @@ def work(
         if definition_of(stage).rests_on is not None:
             join_late(session)
         attempt = _begin(session, stage, epoch, dagster_run_id)
-        smokes = stage is Stage.PATCHES and may_smoke(
-            session.setup.environment, session.setup.settings
-        )
+        smokes = stage is Stage.PATCHES and may_smoke(session.setup)
         context = session.context(attempt, with_jobs=smokes or WORKS[stage].runs_jobs)
         try:
             produced = WORKS[stage].produce(context)
@@ -94,7 +92,7 @@ def work(
         known = _known(session, epoch)
         summary = _summary(session, known)
         if stage is Stage.SCORES:
-            _release(context, summary, known)
+            _release(session, epoch, summary, known)
         return Report(attempt=attempt, summary=summary, cost=context.spending.of_epoch)
 
 
@@ -135,23 +133,17 @@ def code_version() -> str:
     return digest.hexdigest()[:16]
 
 
-def _release(context: Context, summary: Summary, known: list[Scored]) -> None:
+def _release(session: Session, epoch: int, summary: Summary, known: list[Scored]) -> None:
     """Clear the folders of scored jobs; outputs of baselines and of the best are kept.
 
     This covers the jobs of this epoch and the one before it, which may have ended after its scores,
     and those that were kept until now; other campaigns clear their own.
     """
-    view, launcher = context.view, context.launcher
-    earlier = [scored for scored in known if scored.idea.epoch < view.epoch]
-    setup = view.setup
-    kept = summarize(
-        earlier,
-        setup.environment,
-        setup.settings.profile,
-        confirmations=setup.settings.confirm.needed,
-    ).kept_runs
-    near = {epoch for epoch in (view.epoch - 1, view.epoch) if epoch >= 0}
-    runs = view.lake.read(Run, campaign=view.campaign, epoch=near)
+    writer, launcher = session.writer, session.setup.launcher
+    earlier = [scored for scored in known if scored.idea.epoch < epoch]
+    kept = _summary(session, earlier).kept_runs
+    near = {each for each in (epoch - 1, epoch) if each >= 0}
+    runs = writer.lake.read(Run, campaign=writer.campaign, epoch=near)
     own = {scored.run.run_id for scored in earlier if scored.run}
     wanted = (kept & own) | {run.run_id for run in runs}
     for run_id, state in launcher.states(wanted).items():

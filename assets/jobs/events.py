@@ -8,6 +8,7 @@ from assets.jobs.job import Job, Outcome
 from lake.ids import event_id
 from lake.tables import RunEvent, RunEventKind
 from launchers import Charge, JobResult
+from launchers.plain import to_plain
 
 ENDINGS = (RunEventKind.FINISHED, RunEventKind.FAILED)
 ENDS = (*ENDINGS, RunEventKind.LOST, RunEventKind.CANCELLED)
@@ -38,12 +39,11 @@ class JobEvents:
         return None if outcome is None or outcome.is_inconclusive else outcome
 
     def record_end(
-        self, job: Job, kind: RunEventKind, outcome: Outcome, *, charge: Charge = NO_CHARGE
+        self, job: Job, result: JobResult, source: str | None, *, charge: Charge
     ) -> None:
-        """Write down how a job ended, with its whole result."""
-        result = json.loads(outcome.result.to_json()) if outcome.result else None
-        told = json.dumps({"source": outcome.reused_from, "result": result})
-        self.record(job, kind, told, charge=charge)
+        """Write down how a job ended, with its whole result, or that of its source."""
+        detail = json.dumps({"source": source, "result": to_plain(result)})
+        self.record(job, RunEventKind(result.status), detail, charge=charge)
 
     def record(
         self,

@@ -116,7 +116,12 @@ class Flights:
         self._launcher.cancel([*self._live, *self._beside])
 
     def close(self) -> None:
-        """Ends the threads that submit; another submission starts new ones."""
+        """Ends the threads that submit, and kills what they started after a cancel.
+
+        Another submission starts new ones.
+        """
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
             self._threads = None
+        if self._cancelled and self._submitting:
+            self._launcher.cancel([*self._submitting])

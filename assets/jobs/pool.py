@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from assets.attempt.context import Context
 from assets.attempt.monitor import StopLevel
 from assets.errors import Interrupted
-from assets.jobs.events import JobEvents
+from assets.jobs.events import NO_CHARGE, JobEvents
 from assets.jobs.flights import Flight, Flights
 from assets.jobs.job import Job, Outcome, may_stand_in
 from lake.tables import Run, RunEventKind
-from launchers import JobResult
+from launchers import Charge, JobResult
 from launchers.sandbox.levels import at_least
 
 REPORT_SECONDS = 1.0
@@ -79,8 +79,8 @@ class Pool:
         self._waiting: deque[Job] = deque()
         self._following: dict[str, list[Job]] = {}
         self._shared: dict[str, Outcome] = {}
-        self._restarts: Counter[str] = Counter()
         """By run_key: an outcome that may stand in for other jobs."""
+        self._restarts: Counter[str] = Counter()
         self._refused: set[str] = set()
         """Other jobs whose outcome may not stand in."""
         self._cancelled = False
@@ -119,8 +119,11 @@ class Pool:
             else:
                 self._waiting.append(job)
 
-    def run(self) -> dict[str, Outcome]:
-        """Rounds until every job has an outcome, or the quorum has; gives the outcomes by run_id.
+    def run(self, *, wait: bool = True) -> None:
+        """Rounds until every job has an outcome, or the quorum has; the outcomes are in `outcomes`.
+
+        Args:
+            wait: False for one round only.
 
         Raises:
             Interrupted: the user stopped it; what ended until then is recorded.
@@ -128,23 +131,20 @@ class Pool:
         """
         try:
             while self.is_busy and not self._is_quorate():
-                if not self.tick():
+                moved = self.tick()
+                if not wait:
+                    break
+                if not moved:
                     time.sleep(self.context.launcher.poll_seconds)
         finally:
-            self._flights.close()
-        self.finish()
-        return self.outcomes
-
-    def finish(self) -> None:
-        """Reports the last state, and ends the threads.
-
-        Raises:
-            Interrupted: jobs were cancelled at the user's request.
-        """
-        self._flights.close()
+            self.close()
         if self._cancelled:
             raise Interrupted(self.rules.stopped)
         self._report(at_once=True)
+
+    def close(self) -> None:
+        """Ends the threads that submit; what a cancelled pool still started is killed."""
+        self._flights.close()
 
     def tick(self) -> bool:
         """One round; gives whether something has moved.
@@ -185,7 +185,6 @@ class Pool:
         if self._flights:
             return
         if level is not StopLevel.GO:
-            self._flights.close()
             raise Interrupted(self.rules.stopped)
         first = self._waiting[0] if self._waiting else None
         if first is not None and first.run_key not in self._shared:
@@ -251,9 +250,13 @@ class Pool:
         self, flight: Flight, result: JobResult, kind: RunEventKind, detail: str | None
     ) -> None:
         """Records an end that settles nothing, but has a cost all the same."""
+        self._events.record(flight.job, kind, detail, charge=self._charge(flight, result))
+
+    def _charge(self, flight: Flight, result: JobResult) -> Charge:
+        """What an own job has cost, counted in place of what was set aside for it."""
         charge = self.context.launcher.settle(flight.spec, result)
         self.context.spending.settle(flight.run_id, charge)
-        self._events.record(flight.job, kind, detail, charge=charge)
+        return charge
 
     def _may_restart(self, job: Job, result: JobResult) -> bool:
         return self._restarts[job.run_id] < MOST_RESTARTS and self.rules.may_restart(result)
@@ -267,13 +270,9 @@ class Pool:
             flight: the job's own, whose cost is counted here.
         """
         if job.run_id not in self.outcomes and outcome.result is not None:
-            kind = RunEventKind(outcome.result.status)
-            if flight is not None and flight.is_own:
-                charge = self.context.launcher.settle(flight.spec, outcome.result)
-                self.context.spending.settle(job.run_id, charge)
-                self._events.record_end(job, kind, outcome, charge=charge)
-            else:
-                self._events.record_end(job, kind, outcome)
+            is_own = flight is not None and flight.is_own
+            charge = self._charge(flight, outcome.result) if flight and is_own else NO_CHARGE
+            self._events.record_end(job, outcome.result, outcome.reused_from, charge=charge)
         self._keep(job, outcome)
 
     def _keep(self, job: Job, outcome: Outcome) -> None:

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from assets.attempt.context import Context
 from assets.attempt.view import AttemptView
 from assets.config.data import prepare_data
-from assets.config.environment import Environment
-from assets.config.settings import CampaignSettings
+from assets.config.setup import Setup
 from assets.config.site import site_of
 from assets.diffs.git import apply_diff
 from assets.errors import MachineError
@@ -39,9 +38,10 @@ class SmokeFailure:
     log_tail: str | None
 
 
-def may_smoke(environment: Environment, settings: CampaignSettings) -> bool:
+def may_smoke(setup: Setup) -> bool:
     """Whether the patches of a campaign are tried before they are run."""
-    return SMOKE in environment.manifest.profiles and settings.profile not in WITHOUT
+    profiles = setup.environment.manifest.profiles
+    return SMOKE in profiles and setup.settings.profile not in WITHOUT
 
 
 class SmokeRun:
@@ -91,6 +91,8 @@ class SmokeRun:
         except Exception as error:  # noqa: BLE001  raised by everybody who waits for a result
             for future in self._open_futures():
                 future.set_exception(error)
+        finally:
+            self._pool.close()
 
     def _ended(self, job: Job, outcome: Outcome) -> None:
         assert outcome.result is not None

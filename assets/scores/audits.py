@@ -56,7 +56,7 @@ def audit(
         MachineError: an audit failed more than once because of the machine.
     """
     audits = Audits(context, candidates)
-    deep = context.view.environment.manifest.audit.deep
+    deep = context.view.proof.deep
     while True:
         current = {run_id: one.score for run_id, one in candidates.items()} | audits.done
         values = {
@@ -91,7 +91,7 @@ class Audits:
 
     def _job(self, one: Candidate) -> Job | None:
         """The job that audits a score; None where its verdict is known without one."""
-        score, deep = one.score, self.context.view.environment.manifest.audit.deep
+        score, deep = one.score, self.context.view.proof.deep
         known = self._known.get(one.run.run_id)
         if known is not None:
             self.done[one.run.run_id] = as_known(score, known)
@@ -122,7 +122,7 @@ class Audits:
                 f"the audit of run {one.run.run_id} failed more than once because of the machine: "
                 f"{result.reason}. The outputs are kept: repair it and run the same command again"
             )
-        deep = self.context.view.environment.manifest.audit.deep
+        deep = self.context.view.proof.deep
         self.done[one.run.run_id] = judged(one.score, result, deep=deep)
         self.context.launcher.release(job.run_id, keep_outputs=False)
 
@@ -148,7 +148,7 @@ def audit_spec(context: Context, one: Candidate) -> JobSpec | None:
     result = launcher.states([source])[source].result
     if result is None or not launcher.keeps_outputs(source):
         return None
-    wanted = view.environment.manifest.audit.deep - int(one.score.measures.get(CUTS, 0))
+    wanted = view.proof.deep - int(one.score.measures.get(CUTS, 0))
     seconds = view.profile.score_seconds * _passes(one.score, wanted)
     steps = (_taken(context, source, result), scoring(view, cuts=wanted, wall_seconds=seconds))
     return job_spec(
