@@ -13,7 +13,6 @@ How many jobs run at once is up to the caller.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from launchers.charges import gpus
     from launchers.job import Charge, JobPhase, JobSpec, JobState, Ticket
     from launchers.launcher import JobRunningError, Launcher, LauncherError, UnknownJobError
     from launchers.local import LocalLauncher
@@ -50,7 +49,6 @@ __all__ = [
     "Ticket",
     "TreeError",
     "UnknownJobError",
-    "gpus",
     "tree_hash",
 ]
 
@@ -80,7 +78,6 @@ _HOMES = {
     "Ticket": "job",
     "TreeError": "tree",
     "UnknownJobError": "launcher",
-    "gpus": "charges",
     "tree_hash": "tree",
 }
 

@@ -9,7 +9,7 @@ from launchers.steps import Grade, Run
 SECONDS_PER_HOUR = 3600
 
 
-def gpus(accelerators: str | None) -> int:
+def gpu_count(accelerators: str | None) -> int:
     """How many GPUs `H100:8` names; 0 for none, 1 where no number is given."""
     if accelerators is None:
         return 0
@@ -20,7 +20,7 @@ def gpus(accelerators: str | None) -> int:
 def most_charge(spec: JobSpec) -> Charge:
     """The most that a job can take: the sum of its time limits."""
     seconds = sum(step.wall_seconds for step in spec.steps if isinstance(step, Run | Grade))
-    return Charge(gpu_hours=gpus(spec.accelerators) * seconds / SECONDS_PER_HOUR)
+    return Charge(gpu_hours=gpu_count(spec.accelerators) * seconds / SECONDS_PER_HOUR)
 
 
 def charge_of(spec: JobSpec, result: JobResult) -> Charge:
@@ -28,4 +28,4 @@ def charge_of(spec: JobSpec, result: JobResult) -> Charge:
     if not result.steps:
         return Charge()
     seconds = sum(step.wall_seconds for step in result.steps)
-    return Charge(gpu_hours=gpus(spec.accelerators) * seconds / SECONDS_PER_HOUR)
+    return Charge(gpu_hours=gpu_count(spec.accelerators) * seconds / SECONDS_PER_HOUR)

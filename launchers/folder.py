@@ -20,10 +20,13 @@ import errno
 import fcntl
 import json
 import os
+import re
 import time
 
 from launchers.result import JobResult, ResultError
 
+RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+"""What may name a run folder."""
 SPEC = "spec.json"
 PLACE = "place.json"
 TREE = "tree"

@@ -47,7 +47,7 @@ def create_run(run: Path, spec: JobSpec, place: Place, files: Mapping[str, bytes
 
 
 def set_aside(run: Path) -> None:
-    """Keeps the events of an unsettled job under another name and removes all but the lock."""
+    """Keeps the events of an unsettled job under another name, and removes what it left behind."""
     number = len(list(run.glob("events.lost-*.jsonl"))) + 1
     if (run / names.EVENTS).exists():
         (run / names.EVENTS).rename(run / f"events.lost-{number}.jsonl")

@@ -5,7 +5,6 @@ adopt or cancel what another one submitted, and nothing needs to be told when a 
 """
 
 import os
-import re
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -27,7 +26,6 @@ from launchers.sandbox.levels import sandbox_level
 from launchers.site import Needs, Site
 from launchers.standing import is_settled, state_of, terminate_supervisor
 
-RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 LOCK_PATIENCE_SECONDS = 0.2
 """A poll holds the lock for microseconds; a supervisor for longer than this."""
 START_PATIENCE_SECONDS = 10.0
@@ -150,7 +148,7 @@ class LocalLauncher:
         for run in sorted(self.runs.iterdir()):
             if run.name.startswith(UNFINISHED):
                 remove_unfinished(run)
-            elif RUN_ID.fullmatch(run.name) and run.is_dir():
+            elif names.RUN_ID.fullmatch(run.name) and run.is_dir():
                 states[run.name] = state_of(run)
         for run_id, state in states.items():
             if state.phase is JobPhase.LOST:
@@ -191,7 +189,7 @@ class LocalLauncher:
         Raises:
             LauncherError: the id cannot name a folder.
         """
-        if not RUN_ID.fullmatch(run_id):
+        if not names.RUN_ID.fullmatch(run_id):
             raise LauncherError(
                 f"run_id: found {run_id!r}, expected up to 128 letters, digits, '.', '_' and '-'; "
                 "use the id of the run row"
@@ -207,13 +205,14 @@ class LocalLauncher:
         lock = names.take_lock(str(run), create=True, wait_seconds=LOCK_PATIENCE_SECONDS)
         if lock is None:
             return
-        if is_settled(run, spec):
+        try:
+            if not is_settled(run, spec):
+                kill_leftovers(str(run))
+                set_aside(run)
+                lay_job(run, spec, place, files)
+                self._nursery.start(str(run), lock)
+        finally:
             os.close(lock)
-            return
-        kill_leftovers(str(run))
-        set_aside(run)
-        lay_job(run, spec, place, files)
-        self._start(run, lock)
 
     def _start(self, run: Path, lock: int) -> None:
         """Starts the supervisor, which takes over the lock; it is closed here."""
@@ -240,8 +239,11 @@ class LocalLauncher:
     def _clean_lost(self, run: Path) -> None:
         """Kills what a dead supervisor left alive, unless someone is restarting the job."""
         lock = names.take_lock(str(run))
-        if lock is not None:
+        if lock is None:
+            return
+        try:
             kill_leftovers(str(run))
+        finally:
             os.close(lock)
 
     def _cancel_lost(self, run: Path) -> None:
@@ -249,7 +251,13 @@ class LocalLauncher:
         lock = names.take_lock(str(run), wait_seconds=LOCK_PATIENCE_SECONDS)
         if lock is None:
             return
-        kill_leftovers(str(run))
+        try:
+            kill_leftovers(str(run))
+            self._write_cancelled(run)
+        finally:
+            os.close(lock)
+
+    def _write_cancelled(self, run: Path) -> None:
         spec = strict_json((run / names.SPEC).read_bytes())  # an older version may have written it
         level = sandbox_level("none")
         result = JobResult(
@@ -262,4 +270,3 @@ class LocalLauncher:
         )
         names.remove_tree(str(run / names.WORK))
         names.write_whole(str(run / names.RESULT), result.to_json().encode(), synced=True)
-        os.close(lock)

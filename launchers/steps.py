@@ -18,8 +18,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from launchers.plain import read, to_plain
-
 OUTPUTS = "outputs"
 """Mount: what was harvested or taken so far."""
 
@@ -89,24 +87,6 @@ class Grade:
 
 
 Step = Run | Harvest | Take | Grade
-
-KINDS: dict[str, type[Step]] = {each.kind: each for each in (Run, Harvest, Take, Grade)}
-
-
-def as_plain(step: Step) -> dict[str, object]:
-    """The step as spec.json has it."""
-    plain: dict[str, object] = to_plain(step)
-    return plain
-
-
-def read_step(plain: Mapping[str, object]) -> Step:
-    """The step that `as_plain` wrote.
-
-    Raises:
-        ValueError: its kind or a field is unknown, a field is missing or of another type.
-    """
-    step: Step = read(Step, plain, "step")
-    return step
 
 
 def untimed(step: Step) -> Step:

@@ -20,12 +20,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import specs
 from rich.console import Console
 from rich.table import Table
 from test_launchers import ROOT, Jobs, lay_job_by_hand, ridge_data, ridge_tree
 
 from launchers.sandbox.environment import job_environment
 from launchers.sandbox.preflight import examine
+from launchers.supervisor.commands import filled
 from launchers.tree import lay_tree
 
 WAITER = """
@@ -53,13 +55,12 @@ def by_hand(folder: Path) -> float:
     own = job_environment(os.environ, run=str(folder), threads=1, gpus=())
     own |= {"HOME": str(folder), "TMPDIR": str(folder)}
     data, python = ridge_data(), sys.executable
-    train = [python, "train.py", "--profile", "cpu", "--seed", "0", "--data", f"{data}/train"]
-    train += ["--out", str(folder / "out"), "--budget-seconds", "15.0"]
-    score = [python, "evaluate.py", "--profile", "cpu", "--outputs", str(folder / "out")]
-    score += ["--data", f"{data}/train", "--hidden", f"{data}/hidden"]
-    score += ["--second", f"{data}/second", "--result", str(folder / "result.json")]
-    score += ["--serve", python, "serve.py"]
-    return sum(cpu_of(command, folder / "env", own) for command in (train, score))
+    out = str(folder / "out")
+    train = filled(specs.train().command, {"data": f"{data}/train", "out": out})
+    paths = {name: f"{data}/{name}" for name in ("train", "hidden", "second")}
+    paths |= {"server.checkpoint": out, "report": str(folder / "result.json")}
+    score = filled(specs.score().command, paths, [python, "serve.py"])
+    return sum(cpu_of([python, *words], folder / "env", own) for words in (train, score))
 
 
 def cpu_of(command: list[str], folder: Path, environment: dict[str, str]) -> float:

@@ -20,8 +20,8 @@ from launchers import (
     Needs,
     StepResult,
     Ticket,
-    gpus,
 )
+from launchers.charges import gpu_count
 from launchers.sandbox.levels import LEVELS
 
 __all__ = ["jobs"]
@@ -89,7 +89,7 @@ def test_the_launcher_says_how_it_wants_to_be_used(jobs, tmp_path):
     ("accelerators", "count"), [(None, 0), ("H100:8", 8), ("A100", 1), ("A100-80GB:2", 2)]
 )
 def test_gpus_are_counted_off_the_words_that_a_cloud_is_asked_with(accelerators, count):
-    assert gpus(accelerators) == count
+    assert gpu_count(accelerators) == count
 
 
 def test_a_job_costs_gpus_by_the_clock_and_no_money(jobs):

@@ -24,7 +24,8 @@ from launchers import (
     Take,
 )
 from launchers.job import JobPhase
-from launchers.steps import KINDS, as_plain, read_step
+from launchers.plain import read, to_plain
+from launchers.steps import Step
 
 TEXTS = st.text(max_size=8)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**40), 2**40)
@@ -99,10 +100,11 @@ PLACES = built(Place, python=TEXTS, data=TEXTS, runs=TEXTS, gpus=tuples(COUNTS))
 
 @given(STEPS)
 def test_a_step_survives_being_plain(step):
-    plain = json.loads(json.dumps(as_plain(step)))
+    plain = json.loads(json.dumps(to_plain(step)))
     assert plain["kind"] == step.kind
-    assert read_step(plain) == step
-    assert type(read_step(plain)) is KINDS[step.kind]
+    again = read(Step, plain, "step")
+    assert again == step
+    assert type(again) is type(step)
 
 
 @given(SPECS)

@@ -10,16 +10,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from assets.config.environment import Environment
 from assets.errors import ManifestError
 from lake.ids import content_hash, content_id
+from launchers.here import BY_HASH, torch_version
 
 PREPARE_SECONDS = 3600
-BY_HASH = "by-hash"
-"""Folder of links to the data, named by their digests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +34,6 @@ class PreparedData:
     def digest(self) -> str:
         """The name by which a job refers to the data, wherever it runs."""
         return content_hash(self.train_hash, self.hidden_hash)
-
-
-def torch_version() -> str:
-    """The torch of the machine that prepares data, found without importing it; `none` if absent."""
-    try:
-        return metadata.version("torch")
-    except metadata.PackageNotFoundError:
-        return "none"
 
 
 def prepare_data(environment: Environment, profile: str, *, folder: Path) -> PreparedData:

@@ -10,9 +10,9 @@ from launchers import folder as names
 from launchers.job import JobSpec
 from launchers.place import Place
 from launchers.sandbox.levels import UnknownLevelError, sandbox_level
-from launchers.sandbox.view import ENV
+from launchers.sandbox.view import ENV, OUT
 from launchers.steps import OUTPUTS, Grade, Harvest, Run, Server, Step, Take
-from launchers.supervisor.commands import OUT, REPORT, SERVER, SERVER_WORD, names_in
+from launchers.supervisor.commands import REPORT, SERVER, SERVER_WORD, names_in
 from launchers.supervisor.failures import JobFailedError
 from launchers.supervisor.views import DATA, source
 from launchers.tree import TreeError, checked_path, tree_hash, unpack_tree
@@ -71,7 +71,7 @@ def _problems_of(step: Step) -> Iterator[str]:
     if isinstance(step, Run):
         yield from _unknown(step.name, step.command, step.mounts, {OUT})
     elif isinstance(step, Take):
-        if step.run_id != os.path.basename(step.run_id) or step.run_id[:1] in ("", "."):
+        if not names.RUN_ID.fullmatch(step.run_id):
             yield f"found the job {step.run_id!r} to take outputs of, expected a run_id"
     elif isinstance(step, Grade):
         server = step.server

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 NAME = re.compile(r"\{([A-Za-z_][\w.-]*)\}")
-OUT, REPORT, SERVER = "out", "report", "server"
-"""Names that are no mounts: see `launchers.steps`."""
+REPORT, SERVER = "report", "server"
+"""Names that are no mounts, as is that of the output folder: see `launchers.steps`."""
 SERVER_WORD = f"{{{SERVER}}}"
 
 

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from launchers.folder import remove_file
 from launchers.result import Output
 from launchers.supervisor.formats import FormatError, check_format
 from launchers.visible import visible, visible_line
@@ -76,7 +77,7 @@ def harvest(source: int, target: str, declared: Mapping[str, Mapping[str, int]])
             try:
                 outputs[name] = _take(source, name, os.path.join(target, name), limits["bytes"])
             except RefusedError as error:
-                _forget(os.path.join(target, name))
+                remove_file(os.path.join(target, name))
                 refused[name] = str(error)
                 missing.append(f"{visible_line(name)}: {error}")
     for name in names:
@@ -110,7 +111,7 @@ def _take(source: int, name: str, target: str, cap: int) -> Output:
     """
     if name != visible_line(name):
         raise RefusedError("the name holds a character that cannot be seen")
-    _forget(target)
+    remove_file(target)
     try:
         descriptor = os.open(name, OPEN_FLAGS, dir_fd=source)
     except OSError as error:
@@ -126,12 +127,6 @@ def _take(source: int, name: str, target: str, cap: int) -> Output:
     except FormatError as error:
         raise RefusedError(str(error)) from error
     return Output(bytes=size, sha256=digest)
-
-
-def _forget(path: str) -> None:
-    """Removes the copy of a file, if there is one."""
-    if os.path.lexists(path):
-        os.unlink(path)
 
 
 def _check_kind(found: os.stat_result, cap: int) -> None:

@@ -124,10 +124,7 @@ class Job:
         except StartError as error:
             raise JobFailedError("setup", str(error)) from error
         except WallError as error:
-            said = log.tail(SAID_BYTES).strip()
-            raise JobFailedError(
-                "infrastructure", f"sandbox {self.spec.sandbox}: {error}: {said}"
-            ) from error
+            raise self._wall_error(error, log) from error
 
     def check_end(self, end: End) -> None:
         """Refuses to go on after a program that was cancelled or that left something alive.
@@ -148,9 +145,11 @@ class Job:
             JobFailedError: the wall itself failed.
         """
         if self.wall.failed(view):
-            said = log.tail(SAID_BYTES).strip()
-            what = f"sandbox {self.spec.sandbox}: the wall could not be put up: {said}"
-            raise JobFailedError("infrastructure", what)
+            raise self._wall_error("the wall could not be put up", log)
+
+    def _wall_error(self, what: object, log: BoundedLog) -> JobFailedError:
+        said = log.tail(SAID_BYTES).strip()
+        return JobFailedError("infrastructure", f"sandbox {self.spec.sandbox}: {what}: {said}")
 
     def _limits(self) -> Limits:
         """What a program may not exceed; the disk is watched where the wall does not limit it."""

@@ -78,11 +78,7 @@ def harvest_step(job: Job, ran: Ran, step: Harvest) -> None:
     if job.disk.was_full and end.exit_code != 0:
         raise JobFailedError("infrastructure", f"the disk ran full during training; {why}")
     if end.ending is Ending.DEADLINE:
-        raise JobFailedError(
-            "timeout",
-            f"{program}: killed at its budget of {ran.step.wall_seconds:g} s with nothing "
-            f"complete in out/ ({why}); make the idea cheaper",
-        )
+        raise _over_budget(ran, f" with nothing complete in out/ ({why})")
     raise JobFailedError("train", f"{program}: {end.exit_words}; {why}")
 
 
@@ -110,12 +106,12 @@ def _check_exit(ran: Ran) -> None:
         JobFailedError: it did not exit with code 0.
     """
     os.close(ran.out)
-    program = ran.step.command[0]
     if ran.end.ending is Ending.DEADLINE:
-        raise JobFailedError(
-            "timeout",
-            f"{program}: killed at its budget of {ran.step.wall_seconds:g} s; "
-            "make the idea cheaper",
-        )
+        raise _over_budget(ran)
     if ran.end.exit_code != 0:
-        raise JobFailedError("train", f"{program}: {ran.end.exit_words}")
+        raise JobFailedError("train", f"{ran.step.command[0]}: {ran.end.exit_words}")
+
+
+def _over_budget(ran: Ran, left: str = "") -> JobFailedError:
+    killed = f"{ran.step.command[0]}: killed at its budget of {ran.step.wall_seconds:g} s"
+    return JobFailedError("timeout", f"{killed}{left}; make the idea cheaper")
