@@ -28,8 +28,8 @@ from assets.results.history import History
 from assets.results.summary import Summary, summarize
 from lake.attempts import Attempt
 from lake.costs import costs
-from lake.delta import Lake
 from lake.journal import Journal
+from lake.shared import shared_lake
 from lake.tables import Run, Stage
 from lake.writer import Writer
 from launchers import JobPhase, LocalLauncher
@@ -45,6 +45,9 @@ PRODUCERS: Mapping[Stage, Callable[[Context], Produced]] = {
 
 WITH_JOBS = (Stage.RUNS, Stage.SCORES)
 """Stages that run patched code."""
+
+MAINTAINED = 8
+"""Epochs between two maintenances of the lake; every commit opens what many small commits left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +119,7 @@ def work(
     hooks = hooks or Hooks()
     runs_jobs = stage in WITH_JOBS or (stage is Stage.PATCHES and setup.smokes)
     level = choose_level(setup.settings, named=hooks.sandbox) if runs_jobs else "none"
-    lake = Lake.open(home.lake)
+    lake = shared_lake(home.lake)
     with closing(Journal.open(home.journal(campaign))) as journal:
         writer = Writer(lake, journal, campaign)
         check_identity(campaign, setup.identity, writer.log)
@@ -147,6 +150,8 @@ def work(
         )
         if stage is Stage.SCORES:
             _release(context, summary)
+            if epoch % MAINTAINED == MAINTAINED - 1:
+                lake.maintain()
         return Report(attempt=attempt, summary=summary, cost=context.spending.of_epoch)
 
 

@@ -114,11 +114,20 @@ class AttemptLog:
     def __init__(self, events: Iterable[AttemptEvent]) -> None:
         """Folds the events; an event that is given twice counts once."""
         self._attempts: dict[tuple[int, Stage], dict[int, Attempt]] = {}
+        self._current: dict[int, dict[Stage, Attempt]] = {}
         for event in sorted(events, key=lambda e: (e.epoch, e.stage, e.n, e.seq)):
             self.add(event)
 
+    def copy(self) -> "AttemptLog":
+        """A log of the same attempts, to which events may be added apart from this one."""
+        other = AttemptLog(())
+        other._attempts = {place: dict(known) for place, known in self._attempts.items()}
+        other._current = dict(self._current)
+        return other
+
     def add(self, event: AttemptEvent) -> Attempt:
         """The attempt after one more event; events of an attempt come in the order of `seq`."""
+        self._current.pop(event.epoch, None)
         attempts = self._attempts.setdefault((event.epoch, event.stage), {})
         known = attempts.get(event.n)
         if known is not None and event.seq <= known.seq:
@@ -158,6 +167,11 @@ class AttemptLog:
         Returns:
             The current attempt of each stage that has one.
         """
+        if epoch not in self._current:
+            self._current[epoch] = self._resolved(epoch)
+        return dict(self._current[epoch])
+
+    def _resolved(self, epoch: int) -> dict[Stage, Attempt]:
         chain: dict[Stage, Attempt] = {}
         successor: Attempt | None = None
         for stage in reversed(STAGES):

@@ -19,6 +19,7 @@ from lake.columns import SCHEMA_VERSION, SEQ, STAGE_TABLES, frame_schema
 from lake.errors import StorageError
 from lake.handles import (
     PARTITIONS,
+    RETENTION,
     SCHEMA_PROPERTY,
     Handles,
     Stored,
@@ -26,6 +27,7 @@ from lake.handles import (
     schema_version,
     stored,
 )
+from lake.kept import FILE, Kept
 from lake.schema import from_frame, sort_rows, to_frame
 from lake.tables import ROW_TYPES, STAGE_TABLE, AttemptEvent, Row
 
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 R = TypeVar("R", bound=Row)
+
+SPARE_FILES = 64
+"""Whoever reads a campaign for the first time opens every file: 0.25 CPU ms each (measured)."""
 
 
 class App(NamedTuple):
@@ -51,11 +56,16 @@ class Lake:
         self.uri = uri
         self._handles = Handles(uri)
         self._lock = self._handles.lock
+        self._kept = Kept()
 
     @property
     def is_local(self) -> bool:
         """Whether the lake is a folder of this machine."""
         return self._handles.is_local
+
+    def is_in_place(self) -> bool:
+        """Whether the folders of the tables that were opened are still there, and no others."""
+        return self._handles.in_place()
 
     @classmethod
     def open(cls, uri: str | Path) -> "Lake":
@@ -137,6 +147,9 @@ class Lake:
             Rows in the order of the work, see `sort_rows`.
         """
         files = self.files(row_type, campaign=campaign, epoch=epoch)
+        if epoch is None:
+            for column, values in (where or {}).items():
+                files = self._holding(row_type, files, (column, campaign or ""), values)
         if not files:
             return []
         import polars as pl
@@ -151,13 +164,77 @@ class Lake:
                 frame = frame.filter(pl.col(column).is_in(sorted(values)))
             return sort_rows(from_frame(row_type, frame.collect()))
 
+    def _holding(
+        self,
+        row_type: type[Row],
+        files: list[str],
+        place: tuple[str, str],
+        values: Collection[str],
+    ) -> list[str]:
+        """Those of the files of (text column, campaign) that have one of these values."""
+        if not files or not values:
+            return []
+        import polars as pl
+
+        column, campaign = place
+        lines = self._columns(row_type, [column], files, campaign)
+        found = set(lines.filter(pl.col(column).is_in(sorted(values)))[FILE].unique())
+        return [file for file in files if file in found]
+
+    def columns(
+        self, row_type: type[Row], names: Sequence[str], *, campaign: str
+    ) -> "pl.DataFrame | None":
+        """Some columns of everything that a campaign ever appended to a table.
+
+        What was read once is kept, up to `lake.kept.MOST_BYTES`.
+
+        Returns:
+            Lines in no order; None where there are none.
+        """
+        files = self.files(row_type, campaign=campaign)
+        return self._columns(row_type, names, files, campaign).drop(FILE) if files else None
+
+    def _columns(
+        self, row_type: type[Row], names: Sequence[str], files: list[str], campaign: str
+    ) -> "pl.DataFrame":
+        """Columns of the files of a campaign (of all, where it is empty), and FILE."""
+        import polars as pl
+
+        file = pl.col(FILE).cast(pl.Categorical)
+        with reached(self._handles.table_uri(row_type)):
+            return self._kept.columns(
+                (row_type.table, campaign, *names),
+                files,
+                lambda new: self.scan(row_type, new, path=FILE).select(file, *names).collect(),
+            )
+
     def layer(self, row_type: type[R], campaign: str, read: Read) -> list[R]:
         """The rows of a stage's table exactly as a reader of (attempt, sequence) saw them."""
         return self.read(row_type, campaign=campaign, epoch=read.epoch, n=read.n, seq=read.seq)
 
+    def layers(
+        self, row_type: type[R], campaign: str, reads: Collection[Read]
+    ) -> dict[Read, list[R]]:
+        """`layer` of many reads at once; one pass, where no two are of the same epoch."""
+        layers: dict[Read, list[R]] = {read: [] for read in reads}
+        pending = set(reads)
+        while pending:
+            by_epoch = {read.epoch: read for read in pending}
+            pending.difference_update(by_epoch.values())
+            frame = self._visible(row_type, campaign, by_epoch.values())
+            for row in sort_rows(from_frame(row_type, frame)) if frame is not None else []:
+                layers[by_epoch[row.epoch]].append(row)
+        return layers
+
     def attempts(self, campaign: str) -> AttemptLog:
         """The attempts of a campaign, as committed."""
-        return AttemptLog(self.read(AttemptEvent, campaign=campaign))
+        files = self.files(AttemptEvent, campaign=campaign)
+        with reached(self._handles.table_uri(AttemptEvent)):
+            return self._kept.attempts(
+                campaign,
+                files,
+                lambda fresh: from_frame(AttemptEvent, self.scan(AttemptEvent, fresh).collect()),
+            )
 
     def current(
         self, row_type: type[R], campaign: str, *, epoch: int | Collection[int] | None = None
@@ -170,20 +247,20 @@ class Lake:
                 if STAGE_TABLE[stage] == row_type.table:
                     chosen[each] = attempt
         wanted = chosen if epoch is None else _epochs(epoch)
-        frame = self._visible(row_type, campaign, [chosen[e] for e in wanted if e in chosen])
+        frame = self._visible(row_type, campaign, [chosen[e].read for e in wanted if e in chosen])
         return sort_rows(from_frame(row_type, frame)) if frame is not None else []
 
     def _visible(
-        self, row_type: type[Row], campaign: str, attempts: list[Attempt]
+        self, row_type: type[Row], campaign: str, reads: Collection[Read]
     ) -> "pl.DataFrame | None":
-        """The stored lines of these attempts, up to their newest event."""
-        files = self.files(row_type, campaign=campaign, epoch={a.epoch for a in attempts})
+        """The stored lines that these reads see, one read for each epoch at most."""
+        files = self.files(row_type, campaign=campaign, epoch={read.epoch for read in reads})
         if not files:
             return None
         import polars as pl
 
         wanted = pl.LazyFrame(
-            [(a.epoch, a.n, a.seq) for a in attempts],
+            [(read.epoch, read.n, read.seq) for read in reads],
             schema={"epoch": pl.Int64, "n": pl.Int64, "upto": pl.Int64},
             orient="row",
         )
@@ -217,8 +294,16 @@ class Lake:
         """A local file's path; deltalake percent-encodes spaces and letters beyond ASCII in it."""
         return f"{self._handles.table_uri(row_type)}/{PARTITIONS[0]}={uri.rpartition(f'/{PARTITIONS[0]}=')[2]}"
 
-    def scan(self, row_type: type[Row], files: list[str]) -> "pl.LazyFrame":
-        """A lazy frame over files of a table, with the columns that this version knows."""
+    def scan(
+        self, row_type: type[Row], files: list[str], *, path: str | None = None
+    ) -> "pl.LazyFrame":
+        """A lazy frame over files of a table, with the columns that this version knows.
+
+        Args:
+            row_type: Which table.
+            files: Of this table.
+            path: Name of a further column that says from which file a line is.
+        """
         import polars as pl
 
         schema = frame_schema(row_type)
@@ -231,6 +316,7 @@ class Lake:
             hive_schema=hive,
             missing_columns="insert",
             extra_columns="ignore",
+            include_file_paths=path,
         )
 
     def version(self, row_type: type[Row]) -> int | None:
@@ -269,7 +355,8 @@ class Lake:
         readers that listed them before may still be reading.
 
         Args:
-            small_files: Average number of files per partition above which a table is compacted.
+            small_files: Average number of files per partition above which a table is compacted;
+                SPARE_FILES beyond one per partition are too many in any case.
 
         Returns:
             Files removed from the listing, by table.
@@ -286,8 +373,10 @@ class Lake:
 
         with self._lock, reached(self._handles.table_uri(row_type)):
             table = self._handles.made(row_type)
-            removed = 0
-            if len(table.file_uris()) > small_files * max(1, len(table.partitions())):
+            if missing := RETENTION.items() - table.metadata().configuration.items():
+                table.alter.set_table_properties(dict(missing), raise_if_not_exists=False)
+            removed, partitions = 0, max(1, len(table.partitions()))
+            if len(table.file_uris()) > min(small_files * partitions, partitions + SPARE_FILES):
                 try:
                     removed = int(table.optimize.compact()["numFilesRemoved"])
                 except CommitFailedError:

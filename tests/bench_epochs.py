@@ -2,8 +2,8 @@
 
 One campaign of the small environment is searched in one process, as `varve search` does: Dagster,
 lake, launcher and jobs are real. No two ideas are the same, so that every epoch starts jobs of its
-own, and its parents and context are full from the third epoch on, so that every epoch asks the
-same of its models. At some epochs the project's state is copied, and `varve search --epochs 1` goes
+own, and the context that models are shown is full from the third epoch on, so that every epoch
+asks the same of them. At some epochs the project's state is copied, and `varve search --epochs 1` goes
 on from each copy, one process an epoch.
 
 Times are CPU seconds, since the machine may have other work: of the searching process with the
@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench_search import idea, spread
+from bench_search import spread
 from conftest import PROJECT, write_campaign
 from rich.console import Console
 from rich.table import Table
@@ -47,37 +47,40 @@ SINGLE = 3
 READING, COMMITS, DAGSTER, OURS = ("reading the lake", "commits to the lake", "Dagster", "ours")
 IDLE = "between epochs"
 CLI = ("-c", "from assets.cli import main; main()")
-BETTER = """
+LINE = "PAUSE_SECONDS = 0.0"
+IDEA = """
 [[ideas]]
-name = "light-penalty"
-title = "A lighter penalty"
-text = "Better than the baseline, so that there are parents."
+name = "idea{number}"
+title = "Idea {number}"
+text = "{text}"
 [[ideas.edits]]
 file = "train.py"
-search = 'RIDGE = 30.0'
-replace = 'RIDGE = 0.3'
+search = "{line}"
+replace = "{line}  # {number}"
 """
+WORDS = "a comment that changes the tree and nothing else, " * 20
+"""The text of an idea: 1 KB."""
 
 
 def prepare(folder: Path, *, epochs: int) -> None:
-    """A campaign of as many epochs, with more ideas than they can try."""
-    environment = shutil.copytree(PROJECT / "tests/environments/ridge", folder / "ridge")
-    train = environment / "train.py"
-    count = (epochs + 2) * BATCH
-    slots = "".join(f"# slot {number:05d}\n" for number in range(count))
-    train.write_text(train.read_text() + slots)
-    ideas = [idea(number, f"# slot {number:05d}") for number in range(count)]
-    catalog = folder / "catalog.toml"
-    catalog.write_text("\n".join([*ideas, BETTER]))
+    """A campaign of as many epochs."""
     write_campaign(
         folder / "campaigns",
-        environment=str(environment),
+        environment="tests/environments/ridge",
         epochs=epochs,
         batch=BATCH,
         strategy={"kind": "evolution", "ideas_per_call": 2, "parents": 8, "context": 8},
-        ideators=[{"model": "catalog", "name": str(catalog)}],
+        ideators=[{"model": "catalog", "name": str(folder / "catalog.toml")}],
         implementer={"model": "catalog"},
     )
+    offer_ideas(folder, 0)
+
+
+def offer_ideas(folder: Path, epoch: int) -> None:
+    """Gives the epoch a catalog of its own, so that none of its jobs was run before."""
+    numbers = range(epoch * BATCH, (epoch + 1) * BATCH)
+    ideas = (IDEA.format(number=number, line=LINE, text=WORDS) for number in numbers)
+    (folder / "catalog.toml").write_text("\n".join(ideas))
 
 
 class Ledger:
@@ -151,6 +154,7 @@ def search_all(folder: Path, points: list[int]) -> list[dict[str, float]]:
         search.summary()
         epochs.append(ledger.take())
         following = work.epoch + 1
+        offer_ideas(folder, following)
         if following in points:
             shutil.copytree(folder / "home", folder / f"home-{following}")
         print(f"epoch {work.epoch:4d} {sum(epochs[-1].values()):6.2f}", file=sys.stderr)
@@ -165,16 +169,23 @@ def search_all(folder: Path, points: list[int]) -> list[dict[str, float]]:
 def search_singly(folder: Path, point: int) -> list[float]:
     """CPU seconds of `varve search --epochs 1` from a copied state on, process by process."""
     environment = os.environ | {"VARVE_HOME": str(folder / f"home-{point}")}
-    return [
-        run([*CLI, "search", "small", "--epochs", "1", "--sandbox", "none"], environment) for _ in range(SINGLE)
-    ]
+    seconds = []
+    for epoch in range(point, point + SINGLE):
+        offer_ideas(folder, epoch)
+        command = [*CLI, "search", "small", "--epochs", "1", "--sandbox", "none"]
+        seconds.append(run(command, environment))
+    return seconds
 
 
 def run(command: list[str], environment: dict[str, str]) -> float:
     """CPU seconds of a Python command and of what it waited for."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
-        [sys.executable, *command], env=environment, check=True, stdout=subprocess.DEVNULL, cwd=PROJECT
+        [sys.executable, *command],
+        env=environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        cwd=PROJECT,
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
@@ -189,14 +200,20 @@ def job_seconds(epochs: int) -> list[float]:
     return seconds
 
 
-def report(epochs: list[dict[str, float]], singles: dict[int, list[float]], jobs: list[float]) -> None:
+def report(
+    epochs: list[dict[str, float]], singles: dict[int, list[float]], jobs: list[float]
+) -> None:
     """Prints the table and the two ratios."""
     start = [run(["-c", "import assets.terminal.commands"], dict(os.environ)) for _ in range(3)]
-    table = Table("epochs", "one process", READING, COMMITS, DAGSTER, OURS, "a process each", "jobs")
+    table = Table(
+        "epochs", "one process", READING, COMMITS, DAGSTER, OURS, "a process each", "jobs"
+    )
     whole = {}
     for point in sorted(singles):
         near = epochs[point : point + AROUND]
-        parts = [statistics.median(e[part] for e in near) for part in (READING, COMMITS, DAGSTER, OURS)]
+        parts = [
+            statistics.median(e[part] for e in near) for part in (READING, COMMITS, DAGSTER, OURS)
+        ]
         whole[point] = [sum(e.values()) for e in near]
         table.add_row(
             f"{point}-{point + len(near) - 1}",
@@ -205,8 +222,11 @@ def report(epochs: list[dict[str, float]], singles: dict[int, list[float]], jobs
             spread([one - statistics.median(start) for one in singles[point]], ".2f"),
             f"{statistics.median(jobs[point : point + AROUND]):.2f}",
         )
-    console = Console(width=150)
-    console.print(f"CPU seconds an epoch of {BATCH} ideas: median [min..max]; n = {AROUND} and {SINGLE}", highlight=False)
+    console = Console(width=150, markup=False)
+    console.print(
+        f"CPU seconds an epoch of {BATCH} ideas: median [min..max]; n = {AROUND} and {SINGLE}",
+        highlight=False,
+    )
     console.print(table)
     first, last = min(singles), max(singles)
     grown = statistics.median(whole[last]) / statistics.median(whole[first])
@@ -223,7 +243,9 @@ def report(epochs: list[dict[str, float]], singles: dict[int, list[float]], jobs
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=200, help="epochs before the last that are measured")
+    parser.add_argument(
+        "--epochs", type=int, default=200, help="epochs before the last that are measured"
+    )
     parser.add_argument("--keep", type=Path, help="folder to work in, which stays")
     options = parser.parse_args()
     points = sorted({1, *(options.epochs * quarter // 4 for quarter in (1, 2, 3, 4))})

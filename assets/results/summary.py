@@ -1,6 +1,6 @@
 """How far a campaign has come: best against baseline, noise, completion."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from assets.config.environment import Environment
@@ -64,19 +64,8 @@ def summarize(
     )
     ranked = tuple(s for _, s in valued)
     own = [s.value for s in baselines if s.value is not None]
-    pick = min if minimize else max
-    epochs = sorted({s.idea.epoch for s in history})
-    best_by_epoch = tuple(
-        pick(
-            (
-                value
-                for value, s in valued
-                if s.idea.epoch == epoch and len(s.confirmed) >= confirmations
-            ),
-            default=None,
-        )
-        for epoch in epochs
-    )
+    best = _best_by_epoch(valued, confirmations, minimize=minimize)
+    best_by_epoch = tuple(best.get(epoch) for epoch in sorted({s.idea.epoch for s in history}))
     deep = environment.manifest.audit.deep
     audited = [s for s in ranked if s.may_win(deep, confirmations)]
     winners = (*ranked[:1], *audited[:1])
@@ -93,3 +82,15 @@ def summarize(
         confirmations=confirmations,
         kept_runs=frozenset(kept),
     )
+
+
+def _best_by_epoch(
+    valued: Iterable[tuple[float, Scored]], confirmations: int, *, minimize: bool
+) -> dict[int, float]:
+    """The best value of each epoch that has one of an idea confirmed as often as is asked."""
+    pick, best = (min if minimize else max), dict[int, float]()
+    for value, scored in valued:
+        if len(scored.confirmed) >= confirmations:
+            epoch = scored.idea.epoch
+            best[epoch] = pick(value, best.get(epoch, value))
+    return best
