@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -32,7 +32,7 @@ from lake.journal import Journal
 from lake.shared import shared_lake
 from lake.tables import Run, Stage
 from lake.writer import Writer
-from launchers import JobPhase, LocalLauncher
+from launchers import JobRunningError, LocalLauncher
 
 PRODUCERS: Mapping[Stage, Callable[[Context], Produced]] = {
     Stage.EVOLUTION: evolution.produce,
@@ -240,6 +240,7 @@ def _decisive(stage: Stage, config: str) -> dict[str, Any]:
 def _release(context: Context, summary: Summary) -> None:
     """Clear the folders of all scored jobs; outputs of baselines and of the best are kept."""
     keep = summary.kept_runs
-    for run in context.lake.read(Run, campaign=context.campaign):
-        if context.launcher.poll(run.run_id).phase is JobPhase.DONE:
-            context.launcher.release(run.run_id, keep_outputs=run.run_id in keep)
+    runs = context.lake.columns(Run, ("run_id",), campaign=context.campaign)
+    for run_id in runs["run_id"] if runs is not None else ():
+        with suppress(JobRunningError):
+            context.launcher.release(run_id, keep_outputs=run_id in keep)

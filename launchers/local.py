@@ -142,11 +142,13 @@ class LocalLauncher:
     def release(self, run_id: str, *, keep_outputs: bool) -> None:
         """Removes env/ (and out/) of a done job; what says what happened stays.
 
+        Where they are gone already this costs two system calls.
+
         Raises:
-            JobRunningError: the job is not done.
+            JobRunningError: the job is not done, and there is something to remove.
         """
         run = self._run(run_id)
-        if not run.exists():
+        if not (run / names.ENV).exists() and (keep_outputs or not (run / names.OUT).exists()):
             return
         if self._state(run).phase is not JobPhase.DONE:
             raise JobRunningError(
