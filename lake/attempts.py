@@ -185,12 +185,13 @@ class AttemptLog:
         """The attempts of an epoch that rest under `reads`, resolved back to its first stage."""
         chain: dict[Stage, Read] = {}
         pending = [Read.parse(text) for text in reads]
+        here = f"/{epoch:04d}/"  # an evolution attempt reads every earlier epoch
         while pending:
             read = pending.pop()
             attempt = self.get(read)
             if read.epoch == epoch and attempt is not None:
                 chain[read.stage] = read
-                pending += [Read.parse(text) for text in attempt.reads]
+                pending += [Read.parse(text) for text in attempt.reads if here in text]
         return chain
 
     def _read_by(self, successor: Attempt | None, stage: Stage) -> Attempt | None:

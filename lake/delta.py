@@ -335,7 +335,7 @@ class Lake:
 
         older = schema_version(table) < SCHEMA_VERSION
         if older:
-            newest = {SCHEMA_PROPERTY: str(SCHEMA_VERSION)}
+            newest = {SCHEMA_PROPERTY: str(SCHEMA_VERSION), **RETENTION}
             table.alter.set_table_properties(newest, raise_if_not_exists=False)
         write_deltalake(
             table,
@@ -368,18 +368,19 @@ class Lake:
         }
 
     def _maintain(self, row_type: type[Row], small_files: int) -> int:
-        """Compacts one table; a conflict with another compaction leaves it for the next time."""
-        from deltalake.exceptions import CommitFailedError
+        """Compacts one table; a conflict with another compaction leaves it for the next time.
+
+        So does one that took longer than the log entries of others' commits are kept.
+        """
+        from deltalake.exceptions import DeltaError
 
         with self._lock, reached(self._handles.table_uri(row_type)):
             table = self._handles.made(row_type)
-            if missing := RETENTION.items() - table.metadata().configuration.items():
-                table.alter.set_table_properties(dict(missing), raise_if_not_exists=False)
             removed, partitions = 0, max(1, len(table.partitions()))
             if len(table.file_uris()) > min(small_files * partitions, partitions + SPARE_FILES):
                 try:
                     removed = int(table.optimize.compact()["numFilesRemoved"])
-                except CommitFailedError:
+                except DeltaError:
                     removed = 0
             table.create_checkpoint()
             self._handles.forget(row_type)

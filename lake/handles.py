@@ -23,7 +23,7 @@ CHECKPOINT_INTERVAL = 20
 HANDLE_COMMITS = 20
 """Commits after which a table handle is opened anew: an aged one slows down by 0.1 ms per commit."""
 RETENTION = {
-    "delta.logRetentionDuration": "interval 10 minutes",
+    "delta.logRetentionDuration": "interval 2 minutes",
     "delta.deletedFileRetentionDuration": "interval 1 hours",
 }
 """How long a commit's log entry stays after a checkpoint holds it, and a compacted file in the listing

@@ -93,5 +93,7 @@ class Kept:
             events = read(fresh) if fresh else []
             for event in sorted(events, key=lambda e: (e.epoch, e.stage, e.n, e.seq)):
                 known.attempts.add(event)
+            for epoch in {event.epoch for event in events}:
+                known.attempts.current(epoch)  # so that no copy need resolve it
             self._logs[campaign] = _Log(live, known.attempts)
             return known.attempts.copy()

@@ -175,12 +175,15 @@ class History:
 
     def __init__(self, lake: Lake, log: AttemptLog, campaign: str) -> None:
         self._log = log
+        self._known: dict[int, list[Scored]] = {}
         kept = _KEPT.setdefault(lake, Kept())
         self._layers = Layers(lake, campaign, kept=kept, join=_join, size=_size)
 
     def layer(self, epoch: int) -> list[Scored]:
         """The current ideas of one epoch."""
-        return self._layers.of([self._current(epoch)])
+        if epoch not in self._known:
+            self._known[epoch] = self._layers.of([self._current(epoch)])
+        return self._known[epoch]
 
     def read_by(self, reads: Iterable[str]) -> list[Scored]:
         """The ideas under these scores attempts, as whoever recorded the reads saw them."""

@@ -54,7 +54,7 @@ def summarize(
     minimize = environment.manifest.direction == "minimize"
     baselines = [s for s in history if s.is_baseline]
     ideas = [s for s in history if not s.is_baseline]
-    valued = [(s.value, s) for s in ideas if s.value is not None]
+    valued = [(value, s) for s in ideas if (value := s.value) is not None]
     valued.sort(
         key=lambda pair: (
             len(pair[1].confirmed) < confirmations,
@@ -63,19 +63,19 @@ def summarize(
         )
     )
     ranked = tuple(s for _, s in valued)
-    own = [s.value for s in baselines if s.value is not None]
+    own = [value for s in baselines if (value := s.value) is not None]
     best = _best_by_epoch(valued, confirmations, minimize=minimize)
     best_by_epoch = tuple(best.get(epoch) for epoch in sorted({s.idea.epoch for s in history}))
     deep = environment.manifest.audit.deep
-    audited = [s for s in ranked if s.may_win(deep, confirmations)]
-    winners = (*ranked[:1], *audited[:1])
+    audited = next((s for s in ranked if s.may_win(deep, confirmations)), None)
+    winners = (*ranked[:1], *((audited,) if audited else ()))
     kept = [s.run.reused_from or s.run.run_id for s in (*baselines, *winners) if s.run]
     return Summary(
         noise=pooled_noise(environment.manifest.profiles[profile].baseline, own),
         ranked=ranked,
         best_by_epoch=best_by_epoch,
         ideas=len({s.idea.idea_id for s in ideas}),
-        valid=len({s.idea.idea_id for s in ideas if s.value is not None}),
+        valid=len({s.idea.idea_id for s in ranked}),
         baseline_runs=len(own),
         minimize=minimize,
         deep=deep,
