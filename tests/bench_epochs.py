@@ -130,7 +130,7 @@ def cpu_seconds() -> float:
 def watch() -> Ledger:
     """Books what this process does from here on."""
     ledger = Ledger()
-    for name in ("read", "committed", "_visible"):
+    for name in ("read", "attempts", "layers", "columns", "committed"):
         ledger.wrap(Lake, name, READING)
     ledger.wrap(assets.work, "costs", READING)
     for name in ("append_frame", "_maintain"):
