@@ -100,10 +100,8 @@ class Search:
         """How far the campaign has come."""
         log = read_attempts(self.home, self.campaign)
         history = History(shared_lake(self.home.lake), log, self.campaign)
-        epochs = range(self.settings.epochs)
-        known = [scored for epoch in epochs for scored in history.layer(epoch)]
         return summarize(
-            known,
+            history.before(self.settings.epochs),
             self.environment,
             self.settings.profile,
             confirmations=self.settings.confirm.needed,
