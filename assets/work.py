@@ -51,6 +51,10 @@ WORKS: Mapping[Stage, StageWork] = {
 }
 
 
+MAINTAINED = 8
+"""Epochs between two compactions of the lake: a first reader opens every file."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What an attempt came to."""
@@ -93,6 +97,8 @@ def work(
         summary = _summary(session, known)
         if stage is Stage.SCORES:
             _release(session, epoch, summary, known)
+            if epoch % MAINTAINED == MAINTAINED - 1:
+                session.writer.lake.maintain()
         return Report(attempt=attempt, summary=summary, cost=context.spending.of_epoch)
 
 

@@ -115,11 +115,20 @@ class AttemptLog:
         """Applies the events; a repeated event counts once."""
         self._definitions = definitions
         self._attempts: dict[tuple[int, Stage], dict[int, Attempt]] = {}
+        self._current: dict[int, dict[Stage, Attempt]] = {}
         for event in sorted(events, key=lambda e: (e.epoch, e.stage, e.n, e.seq)):
             self.add(event)
 
+    def copy(self) -> "AttemptLog":
+        """A log of the same attempts, to which events may be added apart from this one."""
+        other = AttemptLog((), self._definitions)
+        other._attempts = {place: dict(known) for place, known in self._attempts.items()}
+        other._current = dict(self._current)
+        return other
+
     def add(self, event: AttemptEvent) -> Attempt:
         """The attempt after one more event; events of an attempt must come in `seq` order."""
+        self._current.pop(event.epoch, None)
         attempts = self._attempts.setdefault((event.epoch, event.stage), {})
         known = attempts.get(event.n)
         if known is not None and event.seq <= known.seq:
@@ -160,6 +169,11 @@ class AttemptLog:
         Returns:
             The current attempt of each stage that has one, in the order of the work.
         """
+        if epoch not in self._current:
+            self._current[epoch] = self._resolved(epoch)
+        return dict(self._current[epoch])
+
+    def _resolved(self, epoch: int) -> dict[Stage, Attempt]:
         chain: dict[Stage, Attempt] = {}
         for each in reversed(self._definitions):
             readers = (chain.get(stage) for stage in self._later_first(each.read_by))
@@ -177,12 +191,13 @@ class AttemptLog:
         """The attempts of an epoch that `reads` rest on, back to its first stage."""
         chain: dict[Stage, Read] = {}
         pending = [Read.parse(text) for text in reads]
+        here = f"/{epoch:04d}/"  # an evolution attempt reads every earlier epoch
         while pending:
             read = pending.pop()
             attempt = self.get(read)
             if read.epoch == epoch and attempt is not None:
                 chain[read.stage] = read
-                pending += [Read.parse(text) for text in attempt.reads]
+                pending += [Read.parse(text) for text in attempt.reads if here in text]
         return chain
 
     def _read_by(self, successor: Attempt | None, stage: Stage) -> Attempt | None:

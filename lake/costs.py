@@ -33,14 +33,15 @@ def costs(lake: Lake, campaign: str) -> dict[int, Cost]:
 
 
 def _sums(lake: Lake, row_type: type[Row], campaign: str) -> dict[int, Cost]:
+    timed = row_type is RunEvent
+    names = ("epoch", "cost_usd", *(("gpu_hours",) if timed else ()))
+    lines = lake.columns(row_type, names, campaign=campaign)
+    if lines is None:
+        return {}
     import polars as pl
 
-    files = lake.files(row_type, campaign=campaign)
-    if not files:
-        return {}
-    hours = pl.col("gpu_hours").sum() if row_type is RunEvent else pl.lit(0.0)
-    frame = lake.scan(row_type, files).group_by("epoch")
-    sums = frame.agg(usd=pl.col("cost_usd").sum(), hours=hours).collect()
+    hours = pl.col("gpu_hours").sum() if timed else pl.lit(0.0)
+    sums = lines.group_by("epoch").agg(usd=pl.col("cost_usd").sum(), hours=hours)
     return {
         row["epoch"]: Cost(usd=row["usd"], gpu_hours=row["hours"])
         for row in sums.iter_rows(named=True)

@@ -3,7 +3,9 @@
 Not here: what is read and appended (`lake.delta`).
 """
 
+import os
 import threading
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,6 +44,7 @@ class Handles:
         self.uri = uri
         self.lock = threading.RLock()
         self._opened: dict[str, tuple[DeltaTable, int]] = {}
+        self._pins: dict[str, _Pin] = {}
 
     @property
     def is_local(self) -> bool:
@@ -51,6 +54,10 @@ class Handles:
     def table_uri(self, row_type: type[Row]) -> str:
         """Where the table of a row type is."""
         return f"{self.uri}/{row_type.table}"
+
+    def in_place(self) -> bool:
+        """Whether the folders of all tables that were opened are still those; for a local lake."""
+        return all(pin.holds() for pin in self._pins.values())
 
     def forget(self, row_type: type[Row]) -> None:
         """Has the table reopened next time."""
@@ -68,8 +75,11 @@ class Handles:
             if table.version() - opened < HANDLE_COMMITS:
                 return table
         uri = self.table_uri(row_type)
-        if self.is_local and not Path(uri, "_delta_log").is_dir():
-            return None
+        if self.is_local:
+            try:
+                self._pins[row_type.table] = _Pin(Path(uri, "_delta_log"))
+            except FileNotFoundError:
+                return None
         try:
             table = DeltaTable(uri)
         except TableNotFoundError:
@@ -115,6 +125,22 @@ class Handles:
         except DeltaError:
             if self.newest(row_type) is None:
                 raise
+
+
+class _Pin:
+    """A folder, held open so that its number is not given to another one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def holds(self) -> bool:
+        """Whether the folder is still in its place, and no other one."""
+        try:
+            return os.path.samestat(os.stat(self._folder), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            return False
 
 
 def schema_version(table: "DeltaTable", name: str = SCHEMA_PROPERTY) -> int:

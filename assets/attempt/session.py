@@ -17,8 +17,8 @@ from assets.models.recordings import recordings_of
 from assets.models.roles import cast
 from lake.attempts import Attempt
 from lake.costs import costs
-from lake.delta import Lake
 from lake.journal import Journal
+from lake.shared import shared_lake
 from lake.writer import Writer
 
 WITHOUT_JOBS = "none"
@@ -77,6 +77,6 @@ def open_session(home: Home, campaign: str, hooks: Hooks) -> Iterator[Session]:
     """
     setup = survey(home, campaign)
     with closing(Journal.open(home.journal(campaign))) as journal:
-        writer = Writer(Lake.open(home.lake), journal, campaign)
+        writer = Writer(shared_lake(home.lake), journal, campaign)
         check_identity(campaign, setup.identity, writer.log)
         yield Session(setup=setup, writer=writer, hooks=hooks)

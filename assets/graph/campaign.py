@@ -27,8 +27,8 @@ from assets.graph.instance import UNFINISHED, fail_dead_runs, limit_pool, pool, 
 from assets.graph.metadata import check_results, stage_metadata
 from assets.work import Report, work
 from lake.attempts import AttemptLog
-from lake.delta import Lake
 from lake.errors import LakeError
+from lake.shared import shared_lake
 from lake.stages import DEFINITIONS, Definitions, StageDefinition, definition_of, upstream_of
 from lake.tables import Stage
 from launchers.visible import visible
@@ -199,7 +199,7 @@ def _work_alone(
 
 def read_attempts(home: Home, name: str) -> AttemptLog:
     """The campaign's attempts as the lake has them."""
-    return Lake.open(home.lake).attempts(name)
+    return shared_lake(home.lake).attempts(name)
 
 
 def _observe_score_log(

@@ -25,8 +25,8 @@ from assets.models.roles import check_keys
 from assets.results.history import History
 from assets.results.summary import Summary, summarize
 from lake.costs import Cost, costs
-from lake.delta import Lake
 from lake.journal import Journal
+from lake.shared import shared_lake
 from lake.stages import STAGES
 from lake.tables import Stage
 from lake.writer import Writer
@@ -102,7 +102,7 @@ class Search:
 
     def spent(self) -> Cost:
         """What the campaign has cost so far, in all attempts."""
-        epochs = costs(Lake.open(self.home.lake), self.campaign).values()
+        epochs = costs(shared_lake(self.home.lake), self.campaign).values()
         return Cost(
             usd=sum(cost.usd for cost in epochs), gpu_hours=sum(cost.gpu_hours for cost in epochs)
         )
@@ -110,11 +110,9 @@ class Search:
     def summary(self) -> Summary:
         """How far the campaign has come."""
         log = read_attempts(self.home, self.campaign)
-        history = History(Lake.open(self.home.lake), log, self.campaign)
-        epochs = range(self.settings.epochs)
-        known = [scored for epoch in epochs for scored in history.layer(epoch)]
+        history = History(shared_lake(self.home.lake), log, self.campaign)
         return summarize(
-            known,
+            history.before(self.settings.epochs),
             self.environment,
             self.settings.profile,
             confirmations=self.settings.confirm.needed,
@@ -131,7 +129,7 @@ def open_search(home: Home, campaign: str, hooks: Hooks, *, doing: str) -> Itera
     read_campaign(home.campaigns, campaign)
     with held(home.lock(campaign), doing=doing), open_instance(home, [campaign]) as instance:
         fail_dead_runs(instance)
-        lake = Lake.open(home.lake)
+        lake = shared_lake(home.lake)
         with closing(Journal.open(home.journal(campaign))) as journal:
             Writer(lake, journal, campaign)
         lake.maintain()

@@ -4,8 +4,9 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from weakref import WeakKeyDictionary
 
+from assets.results.layers import Kept, Layers, Rows
 from lake.attempts import AttemptLog, Read
 from lake.delta import Lake
 from lake.tables import (
@@ -15,14 +16,16 @@ from lake.tables import (
     IdeaStatus,
     Patch,
     PatchStatus,
-    Row,
     Run,
     RunPurpose,
     Score,
     Stage,
 )
 
-R = TypeVar("R", bound=Row)
+ROWS_BYTES = 5_000
+"""An idea with its patch, run and score, without their long texts (measured)."""
+_KEPT: "WeakKeyDictionary[Lake, Kept[Scored]]" = WeakKeyDictionary()
+"""By the open lake, with which they go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,44 +154,49 @@ def _confirmations(runs: Sequence[Run], scores: Mapping[str, Score]) -> tuple[Sc
     return tuple(scores[run_id] for run_id in wanted if run_id in scores)
 
 
+def _join(rows: Rows) -> list[Scored]:
+    return join_layer(rows.ideas, rows.patches, rows.runs, rows.scores)
+
+
+def _size(layer: Sequence[Scored]) -> int:
+    """Bytes, about: the texts that can be long, and all the rest of the rows as a lump."""
+    return sum(ROWS_BYTES + _long_texts(scored) for scored in layer)
+
+
+def _long_texts(scored: Scored) -> int:
+    texts = [scored.idea.text]
+    texts += [scored.patch.diff or ""] if scored.patch else []
+    texts += [scored.run.log_tail or ""] if scored.run else []
+    return sum(map(len, texts))
+
+
 class History:
-    """Reads current layers once and keeps them."""
+    """The layers of one campaign, each read once in a process."""
 
     def __init__(self, lake: Lake, log: AttemptLog, campaign: str) -> None:
-        self._lake = lake
         self._log = log
-        self._campaign = campaign
-        self._layers: dict[int, list[Scored]] = {}
+        self._known: dict[int, list[Scored]] = {}
+        kept = _KEPT.setdefault(lake, Kept())
+        self._layers = Layers(lake, campaign, kept=kept, join=_join, size=_size)
 
     def layer(self, epoch: int) -> list[Scored]:
         """The current ideas of one epoch."""
-        if epoch not in self._layers:
-            current = self._log.current(epoch)
-            self._layers[epoch] = self._join({stage: a.read for stage, a in current.items()})
-        return self._layers[epoch]
+        if epoch not in self._known:
+            self._known[epoch] = self._layers.of([self._current(epoch)])
+        return self._known[epoch]
 
     def read_by(self, reads: Iterable[str]) -> list[Scored]:
         """The ideas under these scores attempts, as whoever recorded the reads saw them."""
-        layers = []
-        for read in sorted(map(Read.parse, reads)):
-            layers += self._join(self._log.chain([str(read)], read.epoch))
-        return layers
+        ordered = sorted(map(Read.parse, reads))
+        return self._layers.of([self._log.chain([str(read)], read.epoch) for read in ordered])
 
     def before(self, epoch: int) -> list[Scored]:
         """The current ideas of all earlier epochs."""
-        return [scored for earlier in range(epoch) for scored in self.layer(earlier)]
+        return self._layers.of([self._current(earlier) for earlier in range(epoch)])
 
     def baseline_runs(self) -> list[Run]:
         """The current runs of the unpatched environment."""
         return [s.run for s in self.layer(0) if s.is_baseline and s.run is not None]
 
-    def _join(self, chain: Mapping[Stage, Read]) -> list[Scored]:
-        return join_layer(
-            self._rows(Idea, chain.get(Stage.IDEAS)),
-            self._rows(Patch, chain.get(Stage.PATCHES)),
-            self._rows(Run, chain.get(Stage.RUNS)),
-            self._rows(Score, chain.get(Stage.SCORES)),
-        )
-
-    def _rows(self, row_type: type[R], read: Read | None) -> list[R]:
-        return self._lake.layer(row_type, self._campaign, read) if read else []
+    def _current(self, epoch: int) -> dict[Stage, Read]:
+        return {stage: attempt.read for stage, attempt in self._log.current(epoch).items()}
