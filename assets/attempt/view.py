@@ -88,7 +88,7 @@ class AttemptView:
     @property
     def better(self) -> Better:
         """What counts as better."""
-        return Better(minimize=self.environment.manifest.direction == "minimize")
+        return Better.of(self.environment.manifest)
 
     @property
     def strategy(self) -> Strategy:

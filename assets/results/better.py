@@ -3,12 +3,19 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from assets.config.environment import Manifest
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Better:
     """Compares values of one metric."""
 
     minimize: bool
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "Better":
+        """By the direction of an environment's metric."""
+        return cls(minimize=manifest.direction == "minimize")
 
     def rank(self, value: float) -> float:
         """A number to sort by: the lower, the better."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from assets.config.environment import COMPUTE_LIMIT, Manifest
+from assets.results.better import Better
 from lake.tables import Blame, Run, RunStatus
 
 
@@ -81,9 +82,9 @@ def judge(run: Run, manifest: Manifest, rule: ComputeRule | None) -> Judgement:
 
 
 def _believe(value: float, manifest: Manifest, verdicts: dict[str, str]) -> Judgement:
-    minimize = manifest.direction == "minimize"
-    bound = f"{'below' if minimize else 'above'} {manifest.floor}"
-    if value < manifest.floor if minimize else value > manifest.floor:
+    better = Better.of(manifest)
+    bound = f"{'below' if better.minimize else 'above'} {manifest.floor}"
+    if better.beats(value, manifest.floor):
         verdicts["floor"] = f"violated: {value} is {bound}"
         reason = f"{manifest.metric} {value} is better than can be believed ({bound})"
         return Judgement(blame=Blame.GUARD, reason=reason, verdicts=verdicts)

@@ -54,7 +54,7 @@ def summarize(
 ) -> Summary:
     """Figures over `history`, which holds every current idea of the epochs so far."""
     manifest = environment.manifest
-    better = Better(minimize=manifest.direction == "minimize")
+    better = Better.of(manifest)
     baselines = [s for s in history if s.is_baseline]
     ideas = [s for s in history if not s.is_baseline]
     ranked = _ranked(ideas, better, confirmations)

@@ -10,6 +10,7 @@ from assets.config.environment import find_environment, read_environment
 from assets.config.home import Home
 from assets.config.settings import read_campaign
 from assets.errors import VarveError
+from assets.results.better import Better
 from assets.results.history import History
 from assets.results.noise import Noise, pooled_noise
 from assets.terminal.story import Story, tell
@@ -142,5 +143,5 @@ def _reference(home: Home, lake: Lake, campaign: str) -> Reference:
         return Reference(noise=None, minimize=True)
     layer = History(lake, lake.attempts(campaign), campaign).layer(0)
     own = [scored.value for scored in layer if scored.is_baseline and scored.value is not None]
-    minimize = environment.manifest.direction == "minimize"
-    return Reference(noise=pooled_noise(profile.baseline, own), minimize=minimize)
+    better = Better.of(environment.manifest)
+    return Reference(noise=pooled_noise(profile.baseline, own), minimize=better.minimize)
