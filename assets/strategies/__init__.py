@@ -6,6 +6,7 @@ best_of_n      the control that looks at no score
 """
 
 from assets.config.settings import StrategySettings
+from assets.errors import CampaignError
 from assets.results.better import Better
 from assets.strategies.best_of_n import BestOfN
 from assets.strategies.evolutionary import Evolutionary
@@ -18,9 +19,19 @@ def strategy_of(settings: StrategySettings, better: Better) -> Strategy:
     """The strategy that a campaign names.
 
     Args:
-        settings: checked already; what does not exist yet was refused.
+        settings: of the campaign.
         better: of the metric.
+
+    Raises:
+        CampaignError: nobody searches like this yet; a campaign's settings refuse it on load.
     """
-    if settings.kind == "best_of_n":
-        return BestOfN(ideas_per_call=settings.ideas_per_call, better=better)
-    return Evolutionary(settings=settings, better=better)
+    match settings.kind:
+        case "evolution":
+            return Evolutionary(settings=settings, better=better)
+        case "best_of_n":
+            return BestOfN(ideas_per_call=settings.ideas_per_call, better=better)
+        case "rl":
+            raise CampaignError(
+                "strategy.kind: found rl, which is not available yet; expected evolution or "
+                "best_of_n. Mend the campaign's defs.yaml"
+            )
