@@ -107,10 +107,11 @@ def _begin(session: Session, stage: Stage, epoch: int, dagster_run_id: str | Non
     begun = writer.log.open(epoch, stage)
     if begun is not None:
         abandon_other_settings(writer, begun, config, WORKS[stage].decided_by)
+    stages = session.setup.settings.stages()
     opening = writer.begin(
         epoch,
         stage,
-        reads=reads_of(writer.campaign, stage, epoch, writer.log),
+        reads=reads_of(writer.campaign, stage, epoch, writer.log, stages),
         origin=Origin(config=config, code_version=code_version(), dagster_run_id=dagster_run_id),
         again=True,
     )

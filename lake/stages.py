@@ -2,7 +2,8 @@
 
 The definitions form a graph. A stage is read by later stages of its own epoch, and may rest on a
 stage of all earlier epochs; each entry names its readers, so that another stage takes only another
-entry.
+entry. A campaign has the stages of every campaign and those of its strategy; chains are resolved
+over all definitions, so that an epoch without a stage keeps what lies behind it.
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ class StageDefinition:
     """Stage of all earlier epochs that it rests on; closes the loop."""
     compares: bool = False
     """Whether it compares with the runs of the first epoch's baselines."""
+    only_for: frozenset[str] = frozenset()
+    """Kinds of strategy whose campaigns have it; none named: every campaign has it."""
 
     @property
     def table(self) -> str:
@@ -80,6 +83,11 @@ def stages_of(definitions: Definitions = DEFINITIONS) -> tuple[Stage, ...]:
     return tuple(each.stage for each in definitions)
 
 
+def of_strategy(kind: str, definitions: Definitions = DEFINITIONS) -> Definitions:
+    """The stages of a campaign with this kind of strategy, in the order of the work."""
+    return tuple(each for each in definitions if not each.only_for or kind in each.only_for)
+
+
 def definition_of(stage: Stage, definitions: Definitions = DEFINITIONS) -> StageDefinition:
     """The definition of a stage."""
     return next(each for each in definitions if each.stage is stage)
@@ -104,7 +112,6 @@ def after(stage: Stage, definitions: Definitions = DEFINITIONS) -> tuple[Stage, 
     return tuple(each.stage for each in definitions if each.stage in found)
 
 
-STAGES = stages_of()
 STAGE_TABLE: dict[Stage, str] = {each.stage: each.table for each in DEFINITIONS}
 STAGE_TABLES = frozenset(STAGE_TABLE.values())
 """Tables whose rows an attempt commits together."""

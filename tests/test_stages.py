@@ -5,20 +5,31 @@ The stage `patches` plays the part of one that learns from all scores and is rea
 """
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
+from conftest import write_campaign
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_graph import described
 from test_lake_attempts import event
 
 from assets.attempt.order import missing_stages, reads_of
-from assets.config.settings import read_campaign
+from assets.config.settings import StrategySettings, read_campaign
 from assets.errors import OrderError
 from assets.graph.campaign import campaign_definitions
+from assets.graph.search import all_stages
 from lake import DEFINITIONS, TABLES, AttemptLog, Lake, Read, StageDefinition, connect
 from lake.columns import SEQ, stored_columns
-from lake.stages import STAGE_TABLES, after, definition_of, stage_of, stages_of, upstream_of
+from lake.stages import (
+    STAGE_TABLES,
+    after,
+    definition_of,
+    of_strategy,
+    stage_of,
+    stages_of,
+    upstream_of,
+)
 from lake.tables import AttemptEvent, AttemptKind, Patch, Stage
 from lake.views import CURRENT, current_attempts
 
@@ -28,6 +39,7 @@ LEARNED = StageDefinition(
     description="One row per policy.",
     read_by=(Stage.IDEAS,),
     rests_on=Stage.SCORES,
+    only_for=frozenset({"best_of_n"}),
 )
 WITHOUT = tuple(
     replace(each, read_by=(Stage.RUNS,)) if each.stage is Stage.IDEAS else each
@@ -35,6 +47,7 @@ WITHOUT = tuple(
     if each.stage is not Stage.PATCHES
 )
 WITH = (WITHOUT[0], LEARNED, *WITHOUT[1:])
+KINDS = get_args(StrategySettings.model_fields["kind"].annotation)
 
 
 def complete(stage: Stage, n: int, *reads: str, epoch: int = 0) -> list[AttemptEvent]:
@@ -80,6 +93,58 @@ def test_a_campaign_that_lacks_the_stage_keeps_the_chain_behind_it():
     }  # fmt: skip
 
 
+def test_a_campaign_that_lacks_the_stage_neither_waits_for_it_nor_misses_it():
+    log = AttemptLog(complete(Stage.EVOLUTION, 0), WITH)
+    had = of_strategy("evolution", WITH)
+    assert had == WITHOUT
+    assert of_strategy("best_of_n", WITH) == WITH
+    assert reads_of("c", Stage.IDEAS, 0, log, had) == ("evolution/0000/0/1",)
+    assert missing_stages(0, log, had) == [Stage.IDEAS, Stage.RUNS, Stage.SCORES]
+    assert missing_stages(0, log, WITH)[0] is Stage.PATCHES
+
+
+def test_a_campaign_has_the_stages_of_all_campaigns_and_those_of_its_strategy(home):
+    small = read_campaign(home.campaigns, "small")
+    assert small.stages() == DEFINITIONS
+    assert small.stages(WITH) == WITHOUT
+    (work,) = all_stages(small, [3])
+    assert (work.epoch, work.stages) == (3, stages_of())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_stage_is_read_by_comes_after_it_in_every_kind_of_campaign(kind):
+    order = stages_of(of_strategy(kind))
+    for each in of_strategy(kind):
+        later = order[order.index(each.stage) + 1 :]
+        assert not {stage for stage in each.read_by if stage in order} - set(later)
+        assert each.read_by or each is DEFINITIONS[-1]
+    assert order[-1] is Stage.SCORES
+
+
+def test_only_kinds_of_strategy_that_exist_are_named():
+    assert not {kind for each in DEFINITIONS for kind in each.only_for} - set(KINDS)
+
+
+def test_after_an_interrupted_rerun_no_open_stage_is_left_out():
+    log = AttemptLog(
+        [
+            *complete(Stage.EVOLUTION, 0),
+            *complete(Stage.EVOLUTION, 1),
+            *complete(Stage.PATCHES, 0),
+            *complete(Stage.PATCHES, 1)[:1],
+            *complete(Stage.IDEAS, 0, "evolution/0000/0/1", "patches/0000/0/1"),
+            *complete(Stage.IDEAS, 1, "evolution/0000/1/1", "patches/0000/0/1")[:1],
+            *complete(Stage.RUNS, 0, "ideas/0000/0/1"),
+            *complete(Stage.SCORES, 0, "runs/0000/0/1"),
+        ],
+        WITH,
+    )
+    assert log.current(0)[Stage.EVOLUTION].n == 0
+    assert missing_stages(0, log, WITH) == [
+        Stage.PATCHES, Stage.IDEAS, Stage.RUNS, Stage.SCORES,
+    ]  # fmt: skip
+
+
 def test_runs_of_later_epochs_compare_with_the_first_commit_of_the_baselines():
     extended = [*complete(Stage.RUNS, 0), event(Stage.RUNS, 0, 2, AttemptKind.EXTENDED)]
     log = AttemptLog([*extended, *complete(Stage.PATCHES, 0, epoch=1)])
@@ -87,6 +152,7 @@ def test_runs_of_later_epochs_compare_with_the_first_commit_of_the_baselines():
 
 
 def test_the_graph_follows(home):
+    write_campaign(home.campaigns, strategy={"kind": "best_of_n"})
     campaign = read_campaign(home.campaigns, "small")
     found = described(campaign_definitions("small", campaign, home=home, definitions=WITH))
     parents = {name.removeprefix("small/"): node["parents"] for name, node in found.items()}
@@ -99,6 +165,16 @@ def test_the_graph_follows(home):
         "scores": ["small/runs"],
     }
     assert found["small/patches"]["description"] == "One row per policy."
+
+
+def test_the_graph_of_a_campaign_that_lacks_the_stage_is_as_if_it_were_not_declared(home):
+    campaign = read_campaign(home.campaigns, "small")
+    found, without = (
+        described(campaign_definitions("small", campaign, home=home, definitions=definitions))
+        for definitions in (WITH, WITHOUT)
+    )
+    assert found == without
+    assert found["small/ideas"]["parents"] == ["small/evolution"]
 
 
 def test_every_definition_has_its_table_its_view_and_the_column_of_its_events():

@@ -57,21 +57,18 @@ def missing_stages(
 ) -> list[Stage]:
     """Stages of an epoch that have no complete attempt, or an open one.
 
-    Where the open one rests on attempts that are not current, a rerun of the epoch was interrupted,
+    Where an open one rests on attempts that are not current, a rerun of the epoch was interrupted,
     and the stages that rest on it belong to it too.
     """
-    missing = [
-        stage
-        for stage in stages_of(definitions)
-        if log.newest(epoch, stage) is None or log.open(epoch, stage) is not None
-    ]
+    order = stages_of(definitions)
+    begun = {stage: attempt for stage in order if (attempt := log.open(epoch, stage))}
+    missing = {stage for stage in order if stage in begun or log.newest(epoch, stage) is None}
     current = {stage: attempt.n for stage, attempt in log.current(epoch).items()}
-    for stage in missing:
-        begun = log.open(epoch, stage)
-        chain = log.chain(begun.reads, epoch) if begun else {}
+    for stage, attempt in begun.items():
+        chain = log.chain(attempt.reads, epoch)
         if any(current.get(read.stage) != read.n for read in chain.values()):
-            return list(after(stage, definitions))
-    return missing
+            missing |= set(after(stage, definitions))
+    return [stage for stage in order if stage in missing]
 
 
 def epochs_completed_by(dagster_runs: Iterable[str], log: AttemptLog) -> set[int]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from assets.config.connection import Connection, ProtocolName
 from assets.config.prices import Rates
 from assets.errors import CampaignError
+from lake.stages import DEFINITIONS, Definitions, of_strategy
 
 CATALOG, RECORDED = "catalog", "recorded"
 WITHOUT_PROVIDER = (CATALOG, RECORDED)
@@ -269,6 +270,10 @@ class CampaignSettings(StrictModel):
         """How often failed answers are given back to the implementer."""
         given = self.implementer.revisions
         return given if given is not None else 0 if self.implementer.model == CATALOG else REVISIONS
+
+    def stages(self, definitions: Definitions = DEFINITIONS) -> Definitions:
+        """The stages that the campaign has, out of those that are declared."""
+        return of_strategy(self.strategy.kind, definitions)
 
     def _later_work(self) -> list[tuple[bool, str]]:
         return [

@@ -86,8 +86,9 @@ def campaign_definitions(
         settings: of the campaign.
         home: where its state lies.
         hooks: of whoever runs the steps in this process.
-        definitions: the stages.
+        definitions: the stages that are declared; the campaign has those that its settings ask for.
     """
+    stages = settings.stages(definitions)
     keys = [epoch_key(epoch) for epoch in range(settings.epochs)]
     epochs = dg.StaticPartitionsDefinition(keys)
     later = dg.StaticPartitionMapping({key: keys[i + 1 :] for i, key in enumerate(keys)})
@@ -100,13 +101,12 @@ def campaign_definitions(
     )
     loop = dg.AssetDep(score_log, partition_mapping=later)
     assets = []
-    for each in definitions:
-        deps = [dg.AssetDep(asset_key(name, s)) for s in upstream_of(each.stage, definitions)]
+    for each in stages:
+        deps = [dg.AssetDep(asset_key(name, s)) for s in upstream_of(each.stage, stages)]
         deps += [loop] if each.rests_on is not None else []
         assets.append(_stage_asset(name, each, deps, epochs, home, hooks or Hooks()))
-    return dg.Definitions(
-        assets=[score_log, *assets], sensors=[_autopilot(name, settings, assets, home)]
-    )
+    sensor = _autopilot(name, settings, assets, home, stages)
+    return dg.Definitions(assets=[score_log, *assets], sensors=[sensor])
 
 
 def asset_key(campaign: str, stage: Stage) -> dg.AssetKey:
@@ -242,7 +242,11 @@ class _Observer:
 
 
 def _autopilot(
-    name: str, settings: CampaignSettings, assets: list[dg.AssetsDefinition], home: Home
+    name: str,
+    settings: CampaignSettings,
+    assets: list[dg.AssetsDefinition],
+    home: Home,
+    definitions: Definitions,
 ) -> dg.SensorDefinition:
     keys = [asset.key for asset in assets]
 
@@ -262,7 +266,7 @@ def _autopilot(
             return dg.SkipReason("an epoch of this campaign is queued or running")
         log = read_attempts(home, name)
         for epoch in range(settings.epochs):
-            stages = missing_stages(epoch, log)
+            stages = missing_stages(epoch, log, definitions)
             if stages:
                 n = log.next_n(epoch, stages[0])
                 return dg.RunRequest(

@@ -15,7 +15,7 @@ from assets.attempt.order import missing_stages
 from assets.attempt.session import open_session
 from assets.config.home import Home
 from assets.config.identity import check_identity
-from assets.config.settings import read_campaign
+from assets.config.settings import CampaignSettings, read_campaign
 from assets.config.setup import survey
 from assets.errors import Interrupted, VarveError
 from assets.graph.campaign import INTERRUPTED, campaign_definitions, epoch_key, read_attempts
@@ -27,7 +27,7 @@ from assets.results.summary import Summary, summarize
 from lake.costs import Cost, costs
 from lake.journal import Journal
 from lake.shared import shared_lake
-from lake.stages import STAGES
+from lake.stages import stages_of
 from lake.tables import Stage
 from lake.writer import Writer
 
@@ -66,7 +66,7 @@ class Search:
         """Epochs with stages that are missing or open, in order."""
         log = read_attempts(self.home, self.campaign)
         found = [
-            Work(epoch=epoch, stages=missing_stages(epoch, log))
+            Work(epoch=epoch, stages=missing_stages(epoch, log, self.settings.stages()))
             for epoch in range(self.settings.epochs)
         ]
         return [work for work in found if work.stages]
@@ -190,9 +190,10 @@ def _ctrl_c(press: Callable[[], object]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def all_stages(epochs: Iterable[int]) -> list[Work]:
-    """Every stage of every epoch, as new attempts."""
-    return [Work(epoch=epoch, stages=STAGES) for epoch in epochs]
+def all_stages(settings: CampaignSettings, epochs: Iterable[int]) -> list[Work]:
+    """Every stage that the campaign has, of these epochs, as new attempts."""
+    stages = stages_of(settings.stages())
+    return [Work(epoch=epoch, stages=stages) for epoch in epochs]
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> VarveError:

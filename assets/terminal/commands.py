@@ -51,7 +51,8 @@ def search_in_terminal(
 def backfill_in_terminal(home: Home, campaign: str, span: str, *, sandbox: str | None) -> None:
     """Run a range of epochs again, as new attempts."""
     doing = f"varve backfill {campaign}"
-    works = all_stages(parse_span(span, read_campaign(home.campaigns, campaign).epochs))
+    settings = read_campaign(home.campaigns, campaign)
+    works = all_stages(settings, parse_span(span, settings.epochs))
     with _opened(home, campaign, doing, sandbox) as (search, console, display):
         try:
             _drive(search, works, console, display, done=0, total=len(works))
@@ -184,7 +185,8 @@ def _standing(home: Home, name: str) -> tuple[str, ...]:
         return ("", "", "", str(error))
     state = _cannot_run(home, settings) or _running(home, name)
     log = read_attempts(home, name)
-    missing = [epoch for epoch in range(settings.epochs) if missing_stages(epoch, log)]
+    stages = settings.stages()
+    missing = [epoch for epoch in range(settings.epochs) if missing_stages(epoch, log, stages)]
     done = settings.epochs - len(missing)
     state = state or (f"next epoch {missing[0]:04d}" if missing else "complete")
     return (settings.environment, settings.strategy.kind, f"{done}/{settings.epochs}", state)
