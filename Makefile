@@ -50,6 +50,7 @@ test: $(READY) lint
 
 bench: $(READY)
 	@$(BIN)/python tests/bench_search.py
+	@$(BIN)/python tests/bench_epochs.py
 	@$(BIN)/python tests/bench_lake.py
 	@$(BIN)/python tests/bench_launchers.py
 	@$(BIN)/python tests/bench_sandbox.py

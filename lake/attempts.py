@@ -10,6 +10,7 @@ test compares the two).
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from lake.errors import AttemptError
 from lake.stages import DEFINITIONS, Definitions, stages_of
@@ -59,7 +60,7 @@ class Read:
             ) from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Attempt:
     """One attempt, as its events so far describe it."""
 
@@ -79,7 +80,7 @@ class Attempt:
     """From the newest event that has counts."""
     reason: str | None = None
 
-    @property
+    @cached_property
     def read(self) -> Read:
         """What a reader of this attempt records."""
         return Read(self.stage, self.epoch, self.n, self.seq)

@@ -100,7 +100,12 @@ class Lake(Reading):
         return -1 if version is None else int(version)
 
     def _write(self, table: "DeltaTable", frame: "pl.DataFrame", app: App | None) -> None:
-        from deltalake import CommitProperties, Transaction, write_deltalake
+        from deltalake import (
+            CommitProperties,
+            PostCommitHookProperties,
+            Transaction,
+            write_deltalake,
+        )
 
         older = schema_version(table) < SCHEMA_VERSION
         narrower = {field.name for field in table.schema().fields} - set(frame.columns)
@@ -116,6 +121,8 @@ class Lake(Reading):
                 max_commit_retries=100,
                 app_transactions=[Transaction(*app)] if app is not None else None,
             ),
+            # No version of a lake is forgotten; looking for old ones lists the log each time.
+            post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
         )
 
     def maintain(self, *, small_files: int = 8) -> dict[str, int]:

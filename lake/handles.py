@@ -71,6 +71,8 @@ class Handles:
         known = self._opened.get(row_type.table)
         if known is not None:
             table, opened = known
+            if self.is_local and _is_newest(Path(self.table_uri(row_type)), table.version()):
+                return table
             table.update_incremental()
             if table.version() - opened < HANDLE_COMMITS:
                 return table
@@ -141,6 +143,17 @@ class _Pin:
             return os.path.samestat(os.stat(self._folder), os.fstat(self._descriptor))
         except FileNotFoundError:
             return False
+
+
+def _is_newest(table: Path, version: int) -> bool:
+    """Whether nothing was committed after a version: versions have no gaps, and old ones go first.
+
+    Two looks at two files; deltalake lists the whole log, 1.6 CPU ms for 1,000 commits (measured).
+    """
+    log = table / "_delta_log"
+    return (log / f"{version:020d}.json").exists() and not (
+        log / f"{version + 1:020d}.json"
+    ).exists()
 
 
 def schema_version(table: "DeltaTable", name: str = SCHEMA_PROPERTY) -> int:

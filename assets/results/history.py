@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from weakref import WeakKeyDictionary
 
 from assets.results.layers import Kept, Layers, Rows
@@ -28,11 +29,12 @@ _KEPT: "WeakKeyDictionary[Lake, Kept[Scored]]" = WeakKeyDictionary()
 """By the open lake, with which they go."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Scored:
     """One idea with its screening run, or with the reason why it has none.
 
-    A baseline has one of these for each of its runs.
+    A baseline has one of these for each of its runs. Every stage ranks them all, so that what is
+    made of the rows is made once.
     """
 
     idea: Idea
@@ -52,12 +54,12 @@ class Scored:
         """The valid score of the screening run, by which confirmations are chosen; or None."""
         return self.score.value if self.score else None
 
-    @property
+    @cached_property
     def confirmed(self) -> tuple[float, ...]:
         """The valid values of the confirmations."""
         return tuple(score.value for score in self.confirmations if score.value is not None)
 
-    @property
+    @cached_property
     def value(self) -> float | None:
         """What counts: the mean of the confirmations where there are any, else the screening's.
 
@@ -69,7 +71,7 @@ class Scored:
             return None
         return statistics.fmean(self.confirmed) if self.confirmed else self.screened
 
-    @property
+    @cached_property
     def unconfirmed(self) -> Score | None:
         """A confirmation that failed for a reason other than the machine."""
         failed = (score for score in self.confirmations if score.value is None)
