@@ -15,7 +15,8 @@ from assets.attempt.spending import Bill
 from assets.config.home import PROJECT, Home
 from assets.jobs.smoke import may_smoke
 from assets.late import join_late
-from assets.results.history import History, Scored
+from assets.results.history import History
+from assets.results.scored import Scored
 from assets.results.summary import Summary, summarize
 from lake.attempts import Attempt
 from lake.stages import definition_of

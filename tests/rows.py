@@ -1,6 +1,6 @@
 """Rows for tests of pure code, with only what a test cares about spelled out."""
 
-from assets.results.history import Scored
+from assets.results.scored import Scored
 from lake.tables import (
     Blame,
     Idea,

@@ -41,7 +41,7 @@ from assets.config.environment import read_environment
 from assets.config.home import Home
 from assets.graph.metadata import stage_metadata
 from assets.quoting import answer_text, one_line, quotation
-from assets.results.history import Scored
+from assets.results.scored import Scored
 from assets.results.summary import summarize
 from assets.terminal.display import best_table
 from assets.work import Report

@@ -8,7 +8,7 @@ from assets.attempt.context import Context, Produced
 from assets.ideas.novelty import too_similar
 from assets.ideas.turns import share_out
 from assets.models.requests import FailedTry, Finish, IdeaRequest, KnownIdea, Model, Proposal
-from assets.results.history import Scored
+from assets.results.scored import Scored
 from lake.ids import idea_id
 from lake.tables import (
     Blame,

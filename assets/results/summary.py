@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from assets.config.environment import Environment
 from assets.results.better import Better
-from assets.results.history import Scored
 from assets.results.noise import Noise, pooled_noise
+from assets.results.scored import Scored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assets.results.better import Better
-from assets.results.history import Scored
+from assets.results.scored import Scored
 from assets.strategies.strategy import Calls, Choice, Proof, split_calls
 from lake.tables import IdeaKind
 

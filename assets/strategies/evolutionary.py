@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from assets.config.settings import StrategySettings
 from assets.results.better import Better
-from assets.results.history import Scored
+from assets.results.scored import Scored
 from assets.strategies.strategy import Calls, Choice, Proof, split_calls
 from lake.tables import IdeaKind, SelectionRole
 

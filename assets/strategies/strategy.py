@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from assets.results.better import Better
-from assets.results.history import Scored
+from assets.results.scored import Scored
 from lake.tables import IdeaKind, SelectionRole
 
 Calls = Sequence[tuple[IdeaKind, int]]

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from assets.attempt.monitor import JobsProgress, Stop, StopLevel
 from assets.quoting import one_line, title_cell
-from assets.results.history import Scored
 from assets.results.noise import Noise
+from assets.results.scored import Scored
 from assets.results.summary import Summary
 
 BEST_ROWS = 8
