@@ -73,6 +73,8 @@ class Attempt:
     """Sequence number of the newest event; rows up to it are visible once complete."""
     reads: tuple[str, ...]
     """What it rests on, by the newest event that says so; sorted."""
+    reads_from: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    """What it rested on from which event on, oldest first."""
     dagster_run_id: str | None = None
     code_version: str | None = None
     config: str | None = None
@@ -84,6 +86,10 @@ class Attempt:
     def read(self) -> Read:
         """What a reader of this attempt records."""
         return Read(self.stage, self.epoch, self.n, self.seq)
+
+    def reads_at(self, seq: int) -> tuple[str, ...]:
+        """What it rested on for a reader who saw it up to an event."""
+        return next((reads for at, reads in reversed(self.reads_from) if at <= seq), ())
 
 
 class OpeningKind(StrEnum):
@@ -189,7 +195,10 @@ class AttemptLog:
         return [stage for stage in reversed(stages_of(self._definitions)) if stage in stages]
 
     def chain(self, reads: Iterable[str], epoch: int) -> dict[Stage, Read]:
-        """The attempts of an epoch that `reads` rest on, back to its first stage."""
+        """The attempts of an epoch that `reads` rest on, back to its first stage.
+
+        A read that was extended later is followed as it was when it was recorded.
+        """
         chain: dict[Stage, Read] = {}
         pending = [Read.parse(text) for text in reads]
         here = f"/{epoch:04d}/"  # an evolution attempt reads every earlier epoch
@@ -198,7 +207,8 @@ class AttemptLog:
             attempt = self.get(read)
             if read.epoch == epoch and attempt is not None:
                 chain[read.stage] = read
-                pending += [Read.parse(text) for text in attempt.reads if here in text]
+                rests_on = attempt.reads_at(read.seq)
+                pending += [Read.parse(text) for text in rests_on if here in text]
         return chain
 
     def _read_by(self, successor: Attempt | None, stage: Stage) -> Attempt | None:
@@ -234,6 +244,11 @@ _STATES = {
 }
 
 
+def _said(event: AttemptEvent) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    """What an event says the attempt rests on, where it says so."""
+    return ((event.seq, event.reads),) if event.reads else ()
+
+
 def _fold(known: Attempt | None, event: AttemptEvent) -> Attempt:
     """The attempt after an event; what the event leaves out stays as it was."""
     return Attempt(
@@ -244,6 +259,7 @@ def _fold(known: Attempt | None, event: AttemptEvent) -> Attempt:
         state=_STATES[event.kind],
         seq=event.seq,
         reads=event.reads or (known.reads if known else ()),
+        reads_from=(*(known.reads_from if known else ()), *_said(event)),
         dagster_run_id=event.dagster_run_id or (known.dagster_run_id if known else None),
         code_version=event.code_version or (known.code_version if known else None),
         config=event.config or (known.config if known else None),

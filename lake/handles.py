@@ -1,6 +1,6 @@
 """Handles of the lake's tables: opened, kept fresh, created on first use, refused when too new.
 
-Not here: what is read and appended (`lake.delta`).
+Not here: what is appended (`lake.delta`) and read (`lake.reading`).
 """
 
 import os
@@ -56,8 +56,16 @@ class Handles:
         return f"{self.uri}/{row_type.table}"
 
     def in_place(self) -> bool:
-        """Whether the folders of all tables that were opened are still those; for a local lake."""
-        return all(pin.holds() for pin in self._pins.values())
+        """Whether the tables that were opened are still those; for a local lake.
+
+        A folder that was removed or replaced is another one, and so is a table whose log lacks the
+        version that was seen: an older copy lies in its place.
+        """
+        with self.lock:
+            return all(pin.holds() for pin in self._pins.values()) and all(
+                log_entry(f"{self.uri}/{name}", table.version()).exists()
+                for name, (table, _) in self._opened.items()
+            )
 
     def forget(self, row_type: type[Row]) -> None:
         """Has the table reopened next time."""
@@ -71,7 +79,7 @@ class Handles:
         known = self._opened.get(row_type.table)
         if known is not None:
             table, opened = known
-            if self.is_local and _is_newest(Path(self.table_uri(row_type)), table.version()):
+            if self.is_local and _is_newest(self.table_uri(row_type), table.version()):
                 return table
             table.update_incremental()
             if table.version() - opened < HANDLE_COMMITS:
@@ -145,15 +153,17 @@ class _Pin:
             return False
 
 
-def _is_newest(table: Path, version: int) -> bool:
+def log_entry(table: str, version: int) -> Path:
+    """The file that a commit to a local table left in its log."""
+    return Path(table, "_delta_log", f"{version:020d}.json")
+
+
+def _is_newest(table: str, version: int) -> bool:
     """Whether nothing was committed after a version: versions have no gaps, and old ones go first.
 
     Two looks at two files; deltalake lists the whole log, 1.6 CPU ms for 1,000 commits (measured).
     """
-    log = table / "_delta_log"
-    return (log / f"{version:020d}.json").exists() and not (
-        log / f"{version + 1:020d}.json"
-    ).exists()
+    return log_entry(table, version).exists() and not log_entry(table, version + 1).exists()
 
 
 def schema_version(table: "DeltaTable", name: str = SCHEMA_PROPERTY) -> int:
@@ -182,7 +192,7 @@ def _refuse_newer(uri: str, table: "DeltaTable") -> None:
 
 
 class reached:
-    """Turns errors of deltalake and the operating system into StorageError."""
+    """Turns errors of deltalake, polars and the operating system into StorageError."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
@@ -194,8 +204,9 @@ class reached:
         if error is None or isinstance(error, LakeError):
             return
         from deltalake.exceptions import DeltaError
+        from polars.exceptions import PolarsError
 
-        if isinstance(error, DeltaError | OSError):
+        if isinstance(error, DeltaError | OSError | PolarsError):
             raise StorageError(
                 where=f"table {self._uri}",
                 found=f"{type(error).__name__}: {error}",

@@ -3,9 +3,9 @@
 A data file never changes and its name never comes again, so what was read of it holds for as long
 as the table lists it. Columns that are asked of whole tables (prices, keys) and the attempts of a
 campaign are kept by the files that they came from: each call reads the new files alone, and forgets
-those that compaction has replaced. Rows of finished layers are kept by `assets.results`.
+those that compaction has replaced.
 
-Not here: which files are live (`lake.delta`).
+Not here: which files are live (`lake.reading`), and rows, which whoever reads them may keep.
 """
 
 import threading

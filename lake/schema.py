@@ -4,8 +4,8 @@ A value that does not fit its annotation is refused here, naming the table, the 
 column; so are NaN, infinities, text that UTF-8 cannot write, and dates without a time zone. None in
 a row stays null in the table.
 
-Not here: the types of the columns (`lake.columns`), reading and writing of tables (`lake.delta`)
-and of the journal (`lake.journal`).
+Not here: the types of the columns (`lake.columns`), reading (`lake.reading`) and writing of tables
+(`lake.delta`), and the journal (`lake.journal`).
 """
 
 import math

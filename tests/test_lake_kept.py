@@ -11,8 +11,9 @@ import lake.kept
 from assets.results import layers
 from assets.results.history import History
 from lake import Journal, Lake, Stage, Writer, costs
+from lake.errors import StorageError
 from lake.shared import shared_lake
-from lake.tables import Completion, Run, Score
+from lake.tables import Completion, Run, Score, Selection
 
 
 def seen(lake: Lake) -> dict:
@@ -144,6 +145,46 @@ def test_a_table_that_was_replaced_in_its_place_is_read_anew(writer, tmp_path, f
     shutil.copytree(tmp_path / "backup/attempts", folder / "attempts")
     earlier = seen(shared_lake(folder))
     assert earlier == seen(Lake.open(folder)) != later
+
+
+def test_an_older_copy_that_was_laid_over_a_lake_is_another_lake(writer, tmp_path, folder):
+    for stage in Stage:
+        do_stage(writer, 0, stage, number=2)
+    shutil.copytree(folder, tmp_path / "backup")
+    do_stage(writer, 0, Stage.SCORES, number=1, again=True)
+    later = seen(shared_lake(folder))
+    copied = {path.relative_to(tmp_path / "backup") for path in (tmp_path / "backup").rglob("*")}
+    for path in sorted(folder.rglob("*"), reverse=True):  # as rsync --delete does it
+        if path.relative_to(folder) not in copied:
+            path.unlink() if path.is_file() else path.rmdir()
+    shutil.copytree(tmp_path / "backup", folder, dirs_exist_ok=True)
+    earlier = seen(shared_lake(folder))
+    assert earlier == seen(Lake.open(folder)) != later
+
+
+def test_whoever_read_scores_before_they_were_extended_sees_what_was_there(writer, folder):
+    for stage in Stage:
+        do_stage(writer, 0, stage, number=2 if stage in (Stage.RUNS, Stage.SCORES) else 3)
+    log = writer.log
+    scores, runs = log.newest(0, Stage.SCORES), log.newest(0, Stage.RUNS)
+    before = History(writer.lake, log, "demo").read_by([str(scores.read)])
+    place = {"campaign": "demo", "epoch": 0, "n": 0}
+    longer = writer.extend(runs, rows_for(Stage.RUNS, place, 3)[2:])
+    last = rows_for(Stage.SCORES, place, 3)[2:]
+    whole = writer.extend(scores, last, reads=[str(longer.read)])
+    history = History(shared_lake(folder), writer.lake.attempts("demo"), "demo")
+    assert history.read_by([str(scores.read)]) == before
+    assert history.read_by([str(whole.read)]) == history.layer(0)
+    assert [s.run is None for s in before] == [False, False, True]
+    assert [s.run is None for s in history.layer(0)] == [False, False, False]
+
+
+def test_a_damaged_data_file_is_named(writer, folder):
+    do_stage(writer, 0, Stage.EVOLUTION)
+    (path,) = (folder / "selections").rglob("*.parquet")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(StorageError, match=r"lake/selections: .*parquet.* Expected a Delta table"):
+        Lake.open(folder).read(Selection, campaign="demo")
 
 
 def test_two_users_of_the_kept_attempts_do_not_see_each_others_events(writer, folder):

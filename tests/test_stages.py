@@ -103,6 +103,16 @@ def test_a_campaign_that_lacks_the_stage_neither_waits_for_it_nor_misses_it():
     assert missing_stages(0, log, WITH)[0] is Stage.PATCHES
 
 
+def test_an_open_stage_that_a_campaign_no_longer_has_stops_no_epoch():
+    had = of_strategy("evolution", WITH)
+    done = [each for stage in stages_of(had) for each in complete(stage, 0)]
+    log = AttemptLog([*done, *complete(Stage.PATCHES, 0)[:1]], WITH)
+    assert missing_stages(0, log, had) == []
+    assert reads_of("c", Stage.EVOLUTION, 1, log, had) == ("scores/0000/0/1",)
+    with pytest.raises(OrderError):
+        reads_of("c", Stage.EVOLUTION, 1, log, WITH)
+
+
 def test_a_campaign_has_the_stages_of_all_campaigns_and_those_of_its_strategy(home):
     small = read_campaign(home.campaigns, "small")
     assert small.stages() == DEFINITIONS

@@ -30,7 +30,9 @@ def reads_of(
         _upstream(campaign, stage, each, epoch, log) for each in upstream_of(stage, definitions)
     ]
     if definition.rests_on is not None:
-        being_worked_on = {a.epoch: a.stage for a in reversed(log.open_attempts())}
+        stages = stages_of(definitions)
+        begun = (a for a in reversed(log.open_attempts()) if a.stage in stages)
+        being_worked_on = {attempt.epoch: attempt.stage for attempt in begun}
         for earlier in range(epoch):
             newest = log.newest(earlier, definition.rests_on)
             if newest is None or earlier in being_worked_on:
