@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.errors import ProviderError
+from assets.errors import Interrupted, ProviderError
 from assets.models.providers.client import Client
 from assets.models.providers.exchange import event_data
 from assets.models.providers.limits import Limiter
@@ -119,6 +119,77 @@ def test_a_call_that_is_given_up_gives_its_slot_back(server):
         return answer.finish
 
     assert asyncio.run(work()) is Finish.STOP
+
+
+async def halted(client: Client, calls: list[asyncio.Task], ready: Callable[[], bool]) -> list:
+    """What became of calls after a halt, said over and over, once something is so."""
+    while not ready():
+        await asyncio.sleep(0.01)
+    for _ in range(3):
+        client.halt()
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        found = await asyncio.gather(*calls, return_exceptions=True)
+    await client.close()
+    return [getattr(one, "finish", type(one)) for one in found]
+
+
+@pytest.mark.parametrize(
+    "limiter", [{"concurrency": 1}, {"calls_per_minute": 60}], ids=["slot", "rate"]
+)
+def test_after_a_halt_the_calls_in_flight_end_and_those_that_wait_are_not_sent(server, limiter):
+    server.behave = lambda request: Behaviour(delay_seconds=0.5)
+
+    async def work() -> list:
+        client = Client(connection_to(server, "openai_chat"), Limiter(**limiter), backoff=BACKOFF)
+        calls = [asyncio.create_task(client.send(PROMPT, key=str(n))) for n in range(12)]
+        return await halted(client, calls, lambda: bool(server.requests))
+
+    assert asyncio.run(work()) == [Finish.STOP, *[Interrupted] * 11]
+    assert len(server.requests) == server.paid == 1
+
+
+def test_a_halt_ends_the_wait_for_a_model_that_has_had_its_share(server):
+    server.behave = lambda request: Behaviour(status=429, headers={"retry-after": "300"})
+
+    async def work() -> list:
+        limiter = Limiter(concurrency=1)
+        client = Client(connection_to(server, "openai_chat"), limiter, backoff=BACKOFF)
+        calls = [asyncio.create_task(client.send(PROMPT, key=str(n))) for n in range(3)]
+        await asyncio.sleep(0.5)
+        return await halted(client, calls, lambda: bool(server.requests))
+
+    assert asyncio.run(work()) == [Interrupted] * 3
+    assert len(server.requests) == 1
+
+
+def test_a_client_that_was_halted_sends_no_further_call(server):
+    async def work() -> None:
+        client = Client(connection_to(server, "openai_chat"), Limiter(), backoff=BACKOFF)
+        client.halt()
+        await client.send(PROMPT, key="0")
+
+    with pytest.raises(Interrupted, match="while a call waited to be sent"):
+        asyncio.run(work())
+    assert not server.requests
+
+
+def test_a_halt_leaves_no_slot_taken(server):
+    """Whoever shares the limiter goes on."""
+    server.behave = lambda request: Behaviour(delay_seconds=0.2)
+
+    async def work() -> list[Finish]:
+        limiter = Limiter(concurrency=1)
+        one, other = (
+            Client(connection_to(server, "openai_chat"), limiter, backoff=BACKOFF) for _ in "ab"
+        )
+        calls = [asyncio.create_task(one.send(PROMPT, key=str(n))) for n in range(4)]
+        calls += [asyncio.create_task(other.send(PROMPT, key=str(n))) for n in range(4, 8)]
+        found = await halted(one, calls, lambda: bool(server.requests))
+        await other.close()
+        return found
+
+    assert asyncio.run(work()) == [Finish.STOP, *[Interrupted] * 3, *[Finish.STOP] * 4]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

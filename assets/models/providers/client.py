@@ -6,7 +6,8 @@ Providers that do not honour that header bill both. What the broken one cost is 
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 FAILED_CALLS = 8
 """In a row without an answer: an outage, or settings with which no call can succeed."""
 KEPT = "; nothing is lost"
-HALTED = "stopped at your request while a call waited for its next try; search again to go on"
+HALTED = "stopped at your request while a call waited to be sent; search again to go on"
 
 
 @dataclass(slots=True)
@@ -53,7 +54,9 @@ class Client:
         where = f"{connection.name} at {connection.address}"
         self._breaker = Breaker(where, limit=FAILED_CALLS)
         self._takes_schemas = True
-        self._halted = asyncio.Event()
+        self._halted = False
+        self._waits: set[asyncio.Timeout] = set()
+        """Of calls that are between two tries, or wait for a slot."""
         self._secret: Secret | None = None
         self._dialect: Dialect | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -75,7 +78,9 @@ class Client:
 
     def halt(self) -> None:
         """Begin no new try; called in the event loop."""
-        self._halted.set()
+        self._halted = True
+        while self._waits:
+            self._waits.pop().reschedule(0)
 
     async def close(self) -> None:
         """Close its connections and forget its failures; a later call opens new connections."""
@@ -105,7 +110,7 @@ class Client:
         from assets.models.providers.exchange import exchange
 
         dialect, hide = self._opened(), self._hiders()[0]
-        async with self._limiter.slot(self._connection.model):
+        async with self._slot():
             progress.began = progress.began or monotonic()
             progress.tries += 1
             seconds = self._connection.timeout_seconds
@@ -116,8 +121,34 @@ class Client:
         if fault.busy and fault.wait_seconds is not None:
             self._limiter.pause(self._connection.model, fault.wait_seconds)
         seconds = self._backoff.wait(failed, fault.wait_seconds)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._halted.wait(), seconds)
+        async with self._until_halted():
+            await asyncio.sleep(seconds)
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        """Hold a slot for one try, unless none may begin any more."""
+        async with AsyncExitStack() as stack:
+            async with self._until_halted():
+                await stack.enter_async_context(self._limiter.slot(self._connection.model))
+            self._check_halted()
+            yield
+
+    @asynccontextmanager
+    async def _until_halted(self) -> AsyncIterator[None]:
+        """Let what is awaited in it end with Interrupted as soon as no new try may begin."""
+        self._check_halted()
+        try:
+            async with asyncio.timeout(None) as wait:
+                self._waits.add(wait)
+                try:
+                    yield
+                finally:
+                    self._waits.discard(wait)
+        except TimeoutError:
+            raise Interrupted(HALTED) from None
+
+    def _check_halted(self) -> None:
+        if self._halted:
             raise Interrupted(HALTED)
 
     def _opened(self) -> "Dialect":
