@@ -263,7 +263,7 @@ def _whole_responses(
         "object": "response",
         "created_at": 1,
         "model": request.model,
-        "status": "incomplete" if why else "completed",
+        "status": "incomplete" if why or behaviour.finish == "cut" else "completed",
         "incomplete_details": {"reason": why} if why else None,
         "error": None,
         "output": output,

@@ -291,6 +291,14 @@ def test_anthropic_is_told_three_places_to_cache_at(server):
     assert [turn["role"] for turn in body["messages"]] == ["user", "assistant", "user"]
 
 
+def test_an_answer_that_was_cut_off_nobody_says_where_has_a_whole_sentence(server):
+    server.behave = lambda request: Behaviour(text=TEXT, finish="cut")
+    for stream in (True, False):
+        answer = ask_once(connection_to(server, "openai", stream=stream))
+        assert answer.finish is Finish.LENGTH
+        assert answer.reason == "cut off at a limit that the provider does not name"
+
+
 def test_a_chat_server_that_does_not_say_why_it_stopped_is_understood(server):
     server.behave = lambda request: Behaviour(text=TEXT, finish="unsaid")
     for stream in (True, False):

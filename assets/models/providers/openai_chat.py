@@ -12,18 +12,26 @@ from typing import TYPE_CHECKING
 from openai import Omit, omit
 
 from assets.config.connection import ADDRESSES, ChatOptions, Connection
-from assets.models.providers.body import at, count_at, items_at, text_at
+from assets.models.providers.body import at, items_at, text_at
 from assets.models.providers.exchange import ReportedError, Response
-from assets.models.providers.openai_sdk import ERRORS, cache_key, given, open_client, status_of
+from assets.models.providers.openai_sdk import (
+    ERRORS,
+    cache_key,
+    given,
+    open_client,
+    status_of,
+    usage_of,
+)
 from assets.models.providers.provider import Prompt
 from assets.models.providers.reply import IncomingReply
 from assets.models.providers.secrets import Secret
-from assets.models.requests import Finish, Usage
+from assets.models.requests import Finish
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
     from openai.types.shared_params import ResponseFormatJSONSchema
 
+TOKENS = ("prompt_tokens", "completion_tokens")
 ENDS = {
     "length": (Finish.LENGTH, "cut off at max_tokens"),
     "content_filter": (Finish.REFUSAL, "a filter of the provider declined"),
@@ -83,7 +91,7 @@ def _take(incoming: IncomingReply, body: Mapping[str, object], part: str) -> Non
     if body.get("error"):
         code = at(body, "error", "code") or at(body, "error", "type")
         raise ReportedError(status_of(code), body)
-    incoming.count(_usage(body))
+    incoming.count(usage_of(body, *TOKENS))
     message = at(body, "choices", 0, part)
     thinking = text_at(message, "reasoning_content") or text_at(message, "reasoning")
     incoming.thinking.add(thinking)
@@ -97,16 +105,6 @@ def _content(message: object) -> str:
     """The text of a message; some servers give a list of parts instead."""
     return text_at(message, "content") or "".join(
         text_at(part, "text") for part in items_at(message, "content")
-    )
-
-
-def _usage(body: object) -> Usage:
-    details = at(body, "usage", "prompt_tokens_details")
-    return Usage(
-        input_tokens=count_at(body, "usage", "prompt_tokens"),
-        output_tokens=count_at(body, "usage", "completion_tokens"),
-        cached_tokens=count_at(details, "cached_tokens"),
-        written_tokens=count_at(details, "cache_write_tokens"),
     )
 
 

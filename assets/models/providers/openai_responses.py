@@ -11,18 +11,26 @@ from typing import TYPE_CHECKING
 from openai import Omit, omit
 
 from assets.config.connection import Connection, ResponsesOptions
-from assets.models.providers.body import at, count_at, items_at, text_at
+from assets.models.providers.body import at, items_at, text_at
 from assets.models.providers.exchange import ReportedError, Response
-from assets.models.providers.openai_sdk import ERRORS, cache_key, given, open_client, status_of
+from assets.models.providers.openai_sdk import (
+    ERRORS,
+    cache_key,
+    given,
+    open_client,
+    status_of,
+    usage_of,
+)
 from assets.models.providers.provider import Prompt
 from assets.models.providers.reply import IncomingReply
 from assets.models.providers.secrets import Secret
-from assets.models.requests import Finish, Usage
+from assets.models.requests import Finish
 
 if TYPE_CHECKING:
     from openai.types.responses import EasyInputMessageParam, ResponseTextConfigParam
     from openai.types.shared_params import Reasoning
 
+TOKENS = ("input_tokens", "output_tokens")
 ENDS = {"response.completed", "response.incomplete", "response.failed"}
 
 
@@ -76,7 +84,7 @@ class OpenAIResponses:
 
     def read(self, incoming: IncomingReply, body: Mapping[str, object]) -> None:
         """Take in a whole response."""
-        incoming.count(_usage(body))
+        incoming.count(usage_of(body, *TOKENS))
         for item in items_at(body, "output"):
             for part in items_at(item, "content"):
                 _take_part(incoming, part, text_at(item, "type"))
@@ -101,24 +109,15 @@ def _end(incoming: IncomingReply, response: object) -> None:
         case "incomplete":
             why = text_at(response, "incomplete_details", "reason")
             filtered = why == "content_filter"
-            reason = "a filter of the provider declined" if filtered else f"cut off at {why}"
+            cut = f"cut off at {why or 'a limit that the provider does not name'}"
+            reason = "a filter of the provider declined" if filtered else cut
             incoming.end(Finish.REFUSAL if filtered else Finish.LENGTH, reason)
         case status:
             error = at(response, "error")
             code = text_at(error, "code")
             words = text_at(error, "message") or f"the response has the status {status or None}"
             raise ReportedError(status_of(code), {"error": {"code": code, "message": words}})
-    incoming.count(_usage(response))
-
-
-def _usage(response: object) -> Usage:
-    details = at(response, "usage", "input_tokens_details")
-    return Usage(
-        input_tokens=count_at(response, "usage", "input_tokens"),
-        output_tokens=count_at(response, "usage", "output_tokens"),
-        cached_tokens=count_at(details, "cached_tokens"),
-        written_tokens=count_at(details, "cache_write_tokens"),
-    )
+    incoming.count(usage_of(response, *TOKENS))
 
 
 def _messages(prompt: Prompt) -> "list[EasyInputMessageParam]":

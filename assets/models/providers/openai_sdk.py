@@ -7,9 +7,11 @@ import openai
 from openai import Omit, omit
 
 from assets.config.connection import Connection
+from assets.models.providers.body import at, count_at
 from assets.models.providers.exchange import Errors, timeout_of
 from assets.models.providers.provider import Prompt
 from assets.models.providers.secrets import Secret
+from assets.models.requests import Usage
 
 Value = TypeVar("Value")
 ERRORS = Errors(
@@ -56,3 +58,14 @@ def status_of(code: object) -> int:
     if isinstance(code, int) and 400 <= code < 600:
         return code
     return STATUSES.get(code, 500) if isinstance(code, str) else 500
+
+
+def usage_of(body: object, read: str, written: str) -> Usage:
+    """The tokens that a body counts; each protocol has its own names for those read and written."""
+    details = at(body, "usage", f"{read}_details")
+    return Usage(
+        input_tokens=count_at(body, "usage", read),
+        output_tokens=count_at(body, "usage", written),
+        cached_tokens=count_at(details, "cached_tokens"),
+        written_tokens=count_at(details, "cache_write_tokens"),
+    )
