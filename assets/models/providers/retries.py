@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 
 from assets.models.providers.body import text_at
-from launchers.visible import visible
+from assets.quoting import one_line
 
 WORDS_CHARACTERS = 400
 """Most characters of a provider's message that are quoted."""
@@ -121,8 +121,7 @@ def wait_of(headers: Mapping[str, str]) -> float | None:
 
 def quoted_words(text: str) -> str:
     """A provider's words on one line, hidden characters shown, cut to a bounded length."""
-    line = " ".join(visible(text[: 8 * WORDS_CHARACTERS]).split())
-    return line if len(line) <= WORDS_CHARACTERS else f"{line[: WORDS_CHARACTERS - 1]}…"
+    return one_line(text[: 8 * WORDS_CHARACTERS], limit=WORDS_CHARACTERS)
 
 
 def _then(status: int, codes: set[str], body: str) -> Then:
