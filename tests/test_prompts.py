@@ -332,16 +332,7 @@ class Echo:
 def test_a_language_model_sends_the_prompt_that_its_call_shows():
     provider = Echo()
     model = LanguageModel(provider, name="echo/1")
-    place = Place(
-        campaign="c",
-        epoch=0,
-        n=0,
-        stage=Stage.IDEAS,
-        role="ideator",
-        ordinal=0,
-        revision=0,
-        key="k",
-    )
+    place = Place(epoch=0, stage=Stage.IDEAS, role="ideator", ordinal=0, revision=0, key="k")
     for call, prompt in (
         (model.propose(idea_request("ridge")), ideator_prompt(idea_request("ridge"))),
         (model.implement(patch_request("ridge")), implementer_prompt(patch_request("ridge"))),

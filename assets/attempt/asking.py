@@ -86,12 +86,22 @@ class Asking:
         return found
 
     def _place(self, role: str, ordinal: int, revision: int, repeat: int) -> Place:
-        keys, stage = self.context.view.keys, self.context.view.stage
+        view = self.context.view
         identity = completion_id(
-            **keys, stage=stage, role=role, ordinal=ordinal, revision=revision, repeat=repeat
+            **view.keys,
+            stage=view.stage,
+            role=role,
+            ordinal=ordinal,
+            revision=revision,
+            repeat=repeat,
         )
         return Place(
-            **keys, stage=stage, role=role, ordinal=ordinal, revision=revision, key=identity
+            epoch=view.epoch,
+            stage=view.stage,
+            role=role,
+            ordinal=ordinal,
+            revision=revision,
+            key=identity,
         )
 
     async def _ask(

@@ -1,8 +1,9 @@
 """The offline model: answers from a file of known ideas and their edits.
 
-A seeded, honest baseline without a language model. Fresh and exploring calls draw ideas that have
-not been tried, exploiting calls recombine the edits of parents. It knows nothing of scores but
-the order of the parents it is given.
+A seeded, honest baseline without a language model. Fresh and exploring calls draw ideas of the
+file, exploiting calls recombine the edits of parents; none gives what is among the parents, the
+context or the ideas to avoid that it is shown. It knows nothing of scores but the order of the
+parents.
 """
 
 import json

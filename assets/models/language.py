@@ -33,7 +33,7 @@ class LanguageModel:
         return self._call(ideator_prompt(request))
 
     def proposals(self, response: str) -> tuple[Proposal, ...]:
-        """All ideas in an answer, in its order; a parent is the beginning of an idea's id.
+        """All ideas in an answer, in its order; a parent is a label such as `e3i17`.
 
         Raises:
             AnswerError: if there are none that can be read.

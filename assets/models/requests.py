@@ -157,11 +157,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where in a campaign a call stands: the same in every repetition of it."""
+    """Where in a campaign a call stands: the same in every repetition of it, but for the key."""
 
-    campaign: str
     epoch: int
-    n: int
     stage: Stage
     role: str
     """ideator or implementer."""
