@@ -1,10 +1,10 @@
 """The stages of an epoch, declared once: graph, order, schemas and chains follow from it.
 
 The definitions form a graph. A stage is read by later stages of its own epoch, and may rest on a
-stage of all earlier epochs; each entry names its readers. One more stage is a word in `Stage`, a row
-type, one entry here, and its work in `assets.work`. A campaign has the stages of every campaign and
-those of its strategy; chains are resolved over all definitions, so that an epoch without a stage
-keeps what lies behind it.
+stage of all earlier epochs; each entry names its readers. One more stage is a word in `Stage`, a
+row type, one entry here, and its work in `assets.work`. A campaign has the stages of every campaign
+and those of its strategy; chains are resolved over all definitions, so that an epoch without a
+stage keeps what lies behind it.
 """
 
 from collections.abc import Sequence
