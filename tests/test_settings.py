@@ -4,6 +4,7 @@ import pytest
 from conftest import PROJECT, SMALL, write_campaign
 
 from assets.config.settings import CampaignSettings, campaign_names, read_campaign, read_settings
+from assets.config.yaml_file import read_yaml
 from assets.errors import CampaignError
 
 SHIPPED = PROJECT / "assets" / "campaigns"
@@ -35,7 +36,18 @@ def test_the_defaults_are_the_papers(tmp_path):
         ({"strategy": {"kind": "magic"}}, r"strategy\.kind: .*'evolution', 'best_of_n' or 'rl'"),
         ({"strategy": {"parrents": 3}}, r"strategy\.parrents: unknown key; expected one of kind,"),
         ({"ideators": []}, r"ideators: .*at least 1"),
-        ({"ideators": [{"model": "catalog", "temp": 1}]}, r"ideators\.0\.temp: unknown key"),
+        (
+            {"ideators": [{"model": "catalog", "temp": 1}]},
+            r"ideators\.0\.temp: unknown key; expected one of model, name, options, weight",
+        ),
+        (
+            {"providers": {"own": {"protocol": "openai", "timeout": 9}}},
+            r"providers\.own\.timeout: unknown key; expected one of protocol, base_url, key,",
+        ),
+        (
+            {"providers": {"own": {"protocol": "openai", "price": {"inputs": 1}}}},
+            r"providers\.own\.price\.inputs: unknown key; expected one of input, output, cached",
+        ),
         ({"launcher": {"slots": 0}}, r"launcher\.slots: .*greater than or equal to 1"),
         ({"quorum": 1.5}, r"quorum: .*less than or equal to 1"),
         ({"seed": -1}, r"seed: .*greater than or equal to 0"),
@@ -63,6 +75,14 @@ OWN = {"protocol": "openai_chat", "base_url": "http://127.0.0.1:8000/v1"}
          r"implementer: options: found \['seed'\], catalog takes none"),
         ({"implementer": {"model": "catalog", "diffs": 10}},
          r"implementer: diffs: found 10, catalog gives one answer"),
+        ({"ideators": [{"model": "catalog"}, OPENAI]},
+         r"implementer: model: found catalog, which has no edits for ideas of ideators\.1 "
+         r"\(openai\), expected the name of a provider"),
+        ({"ideators": [{"model": "catalog", "name": "a.toml"}, {"model": "catalog"}]},
+         r"implementer: name: found the catalog a\.toml, but ideators\.1 draws from the "
+         r"environment's own, expected one catalog"),
+        ({"implementer": {"model": "catalog", "name": "b.toml"}},
+         r"found the catalog b\.toml, but ideators\.0 draws from tests/environments/ridge/cat"),
         ({"implementer": {"model": "catalog", "revisions": 2}},
          r"implementer: revisions: found 2, catalog"),
         ({"ideators": [{"model": "anthropic", "name": "m", "options": {"temperature": 1.0}}]},
@@ -82,6 +102,22 @@ OWN = {"protocol": "openai_chat", "base_url": "http://127.0.0.1:8000/v1"}
 def test_a_role_that_cannot_be_asked_is_refused_on_load(tmp_path, changes, said):
     with pytest.raises(CampaignError, match=said):
         read_settings(write_campaign(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ideators": [{"model": "catalog", "name": "a.toml"}] * 2},
+        {"ideators": [{"model": "catalog", "name": "a.toml"}],
+         "implementer": {"model": "catalog", "name": "a.toml"}},
+        {"ideators": [{"model": "catalog", "name": "a.toml"}, {"model": "catalog"}, OPENAI],
+         "implementer": OPENAI},
+        {"ideators": [{"model": "recorded", "name": "other"}]},
+    ],
+)  # fmt: skip
+def test_roles_that_fit_together_are_taken(tmp_path, changes):
+    settings = read_settings(write_campaign(tmp_path, **changes))
+    assert len(settings.ideators) == len(changes["ideators"])
 
 
 def test_samples_and_revisions_are_the_papers_for_language_models_and_one_for_a_catalog(tmp_path):
@@ -128,6 +164,11 @@ def test_keys_of_later_work_are_known_and_refused(tmp_path, changes):
             "type: assets.campaign.Campaign\nattributes: {epochs: 1, epochs: 2}",
             "'epochs' appears twice",
         ),
+        (
+            "type: assets.campaign.Campaign\nattributes: {<<: {epochs: 1}, <<: {batch: 2}}",
+            "'<<' appears twice",
+        ),
+        ("type: assets.campaign.Campaign\nattributes: {<<: 3}", "expected a mapping"),
     ],
 )
 def test_a_file_that_is_no_campaign_is_refused(tmp_path, text, said):
@@ -137,6 +178,34 @@ def test_a_file_that_is_no_campaign_is_refused(tmp_path, text, said):
         read_settings(path)
 
 
+MERGED = """
+type: assets.campaign.Campaign
+attributes:
+  environment: nanogpt
+  ideators: [{ model: catalog }]
+  implementer: { model: catalog }
+  providers:
+    slow: &slow { protocol: openai_chat, base_url: http://127.0.0.1:1/v1, tries: 2 }
+    again: &again { <<: *slow, tries: 3 }
+    both: { <<: [*again, { stream: false }], concurrency: 4 }
+"""
+
+
+def test_what_a_merge_key_names_is_merged_and_what_is_written_out_goes_before_it(tmp_path):
+    path = tmp_path / "defs.yaml"
+    path.write_text(MERGED)
+    found = read_settings(path).providers
+    assert [found[name].tries for name in ("slow", "again", "both")] == [2, 3, 3]
+    assert found["both"].base_url == "http://127.0.0.1:1/v1"
+    assert (found["both"].stream, found["both"].concurrency) == (False, 4)
+
+
+def test_a_mapping_may_be_merged_before_it_is_read_itself(tmp_path):
+    path = tmp_path / "file.yaml"
+    path.write_text("a: {deep: {er: &m {<<: {x: 1}, x: 2}}}\nb: {<<: *m}\n")
+    assert read_yaml(path) == {"a": {"deep": {"er": {"x": 2}}}, "b": {"x": 2}}
+
+
 def test_an_unknown_campaign_is_answered_with_the_known_ones(tmp_path):
     write_campaign(tmp_path, "one")
     write_campaign(tmp_path, "two")
@@ -144,10 +213,11 @@ def test_an_unknown_campaign_is_answered_with_the_known_ones(tmp_path):
         read_campaign(tmp_path, "three")
 
 
-def test_a_folder_that_dagster_could_not_name_is_refused(tmp_path):
-    write_campaign(tmp_path, "my-campaign")
+@pytest.mark.parametrize("name", ["my-campaign", "größe", "two\n", "1st"])
+def test_a_folder_that_dagster_could_not_name_is_refused(tmp_path, name):
+    write_campaign(tmp_path, name)
     with pytest.raises(CampaignError, match="cannot be a campaign's"):
-        read_campaign(tmp_path, "my-campaign")
+        read_campaign(tmp_path, name)
 
 
 def test_dagsters_own_schema_knows_every_key(tmp_path):

@@ -30,7 +30,7 @@ MAX_TOKENS = 1_000_000
 
 
 class StrictModel(BaseModel):
-    """Unknown options are errors; nothing is converted silently."""
+    """Unknown keys are errors; nothing is converted silently."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 

@@ -54,7 +54,7 @@ def writes_own_code(settings: CampaignSettings) -> bool:
     """Whether all patches of a campaign are code of this repository."""
     own = str(find_environment(settings.environment) / CATALOG_FILE)
     writers = (settings.implementer, *settings.ideators)
-    return all(one.model == OURS and _lies_here(one.name or own) for one in writers)
+    return all(one.model == OURS and _lies_here(settings.catalog_of(one) or own) for one in writers)
 
 
 def _lies_here(catalog: str) -> bool:

@@ -8,34 +8,35 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from assets.config.connection import Connection, ProtocolName
-from assets.config.prices import Rates
+from assets.config.connection import Connection, StrictModel
+from assets.config.roles import (
+    CATALOG,
+    DIFFS,
+    PROVIDERS,
+    RECORDED,
+    REVISIONS,
+    WITHOUT_PROVIDER,
+    Ideator,
+    Implementer,
+    ProviderSettings,
+    Role,
+    connection_of,
+)
+from assets.config.yaml_file import explain, read_yaml, words_of
 from assets.errors import CampaignError
 from lake.stages import DEFINITIONS, Definitions, of_strategy
 
-CATALOG, RECORDED = "catalog", "recorded"
-WITHOUT_PROVIDER = (CATALOG, RECORDED)
-"""Models that need no provider."""
-DIFFS, REVISIONS = 10, 2
-"""For a language model as implementer, unless the file says otherwise."""
 THRESHOLD = 0.65
 """Jaccard similarity from which two ideas count as one. Measured. Different ideas: at most 0.35 (46
 of the catalog, 1,035 pairs), at most 0.49 (6 pairs about the same lines of code). Copies with
 slight changes of wording: 0.81 to 0.93 (6). Rewordings: 0.13 to 0.24 (6), which no threshold
 finds."""
 COMPONENT = "assets.campaign.Campaign"
-NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]*$"
-
-
-class StrictModel(BaseModel):
-    """A part of `defs.yaml`: unknown keys are errors, nothing is converted silently."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+NAME_PATTERN = r"[A-Za-z][A-Za-z0-9_]*"
 
 
 class StrategySettings(StrictModel):
@@ -47,62 +48,6 @@ class StrategySettings(StrictModel):
     """Most ideas above the baseline that exploitation varies."""
     context: Annotated[int, Field(ge=0, le=1000)] = 100
     """Most earlier ideas that exploration is shown."""
-
-
-class Role(StrictModel):
-    """Who answers in a role."""
-
-    model: Annotated[str, Field(min_length=1)]
-    """`catalog`, `recorded`, or the name of a provider."""
-    name: str | None = None
-    """Which model of the provider; for `catalog` a catalog file, default: the environment's own;
-    for `recorded` the campaign whose completions are used again."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """For sampling, as the provider's protocol defines them; see `assets.config.connection`."""
-
-
-class Ideator(Role):
-    """A model that proposes ideas."""
-
-    weight: Annotated[float, Field(gt=0)] = 1.0
-    """Share of the calls, if there are several ideators."""
-
-
-class Implementer(Role):
-    """The model that turns ideas into patches."""
-
-    diffs: Annotated[int, Field(ge=1, le=100)] | None = None
-    """Samples of each idea; None is 10, or 1 for `catalog`."""
-    revisions: Annotated[int, Field(ge=0, le=10)] | None = None
-    """How often samples are given back if all of them failed; None is 2, or 0 for `catalog`."""
-
-
-class ProviderSettings(StrictModel):
-    """How a provider is reached, and how many calls it gets at once."""
-
-    protocol: ProtocolName
-    base_url: str | None = None
-    """None is the vendor's own address."""
-    key: str | None = None
-    """Environment variable of the key; None is the vendor's usual one; other servers have none."""
-    concurrency: Annotated[int, Field(ge=1, le=1000)] = 40
-    """Most calls in flight."""
-    calls_per_minute: Annotated[float, Field(gt=0)] | None = None
-    timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
-    """Longest silence."""
-    tries: Annotated[int, Field(ge=1, le=100)] = 6
-    wait_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
-    """Longest wait before the second try; it doubles before each further one, up to 60."""
-    stream: bool = True
-    price: Rates | None = None
-    """US dollars per million tokens; None takes the price table's."""
-
-
-PROVIDERS: Mapping[str, ProviderSettings] = {
-    "anthropic": ProviderSettings(protocol="anthropic"),
-    "openai": ProviderSettings(protocol="openai"),
-}
-"""Available without being named in `providers`."""
 
 
 class Novelty(StrictModel):
@@ -195,14 +140,28 @@ class CampaignSettings(StrictModel):
             try:
                 self._check_role(role)
             except ValueError as error:
-                problems.append(f"{where}: {_words(error)}")
+                problems.append(f"{where}: {words_of(error)}")
         if self.implementer.model == CATALOG:
-            problems += [f"implementer: {words}" for words in self._too_much_for_a_catalog()]
+            problems += [f"implementer: {words}" for words in self._unfit_for_a_catalog()]
         if problems:
             raise ValueError("; ".join(problems))
         return self
 
-    def _too_much_for_a_catalog(self) -> Iterator[str]:
+    def _unfit_for_a_catalog(self) -> Iterator[str]:
+        """Why the implementer cannot be a catalog, which knows the edits of its own ideas only."""
+        file = self.catalog_of(self.implementer)
+        for n, role in enumerate(self.ideators):
+            if role.model not in WITHOUT_PROVIDER:
+                yield (
+                    f"model: found catalog, which has no edits for ideas of ideators.{n} "
+                    f"({role.model}), expected the name of a provider"
+                )
+            elif role.model == CATALOG and self.catalog_of(role) != file:
+                own, other = (name or "the environment's own" for name in (file, role.name))
+                yield (
+                    f"name: found the catalog {own}, but ideators.{n} draws from {other}, "
+                    "expected one catalog for all"
+                )
         one = "catalog gives one answer"
         if self.samples > 1:
             yield f"diffs: found {self.samples}, {one}, expected 1"
@@ -228,6 +187,16 @@ class CampaignSettings(StrictModel):
                 f"not be kept; expected a `price` under providers.{role.model}"
             )
 
+    def catalog_of(self, role: Role) -> str | None:
+        """The file of a role whose model is `catalog`, from the project's top.
+
+        None is the environment's own. An implementer that names none has the first ideator's.
+        """
+        first = self.ideators[0]
+        if role.name is None and isinstance(role, Implementer) and first.model == CATALOG:
+            return first.name
+        return role.name
+
     def connection(self, role: Role) -> Connection:
         """How the model of a role is reached.
 
@@ -238,22 +207,7 @@ class CampaignSettings(StrictModel):
         if provider is None:
             known = ", ".join([*WITHOUT_PROVIDER, *self.all_providers])
             raise ValueError(f"model: found {role.model!r}, expected one of {known}")
-        if role.name is None:
-            raise ValueError(f"name: expected the name of a model of {role.model}")
-        return Connection.model_validate(
-            {
-                "provider": role.model,
-                "protocol": provider.protocol,
-                "model": role.name,
-                "base_url": provider.base_url,
-                "key_variable": provider.key,
-                "timeout_seconds": provider.timeout_seconds,
-                "tries": provider.tries,
-                "stream": provider.stream,
-                "options": role.options,
-                "price": provider.price,
-            }
-        )
+        return connection_of(role, provider)
 
     @property
     def all_providers(self) -> Mapping[str, ProviderSettings]:
@@ -280,16 +234,6 @@ class CampaignSettings(StrictModel):
             (self.strategy.kind == "rl", "strategy.kind: rl"),
             (self.launcher.kind == "sky", "launcher.kind: sky"),
         ]
-
-
-def _words(error: ValueError) -> str:
-    """What is wrong, without the words that pydantic puts around it; never the input."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    return "; ".join(
-        ": ".join([*map(str, problem["loc"]), problem["msg"].removeprefix("Value error, ")])
-        for problem in error.errors(include_url=False, include_input=False)
-    )
 
 
 def recorded_settings(config: str) -> CampaignSettings:
@@ -320,25 +264,12 @@ def read_campaign(folder: Path, name: str) -> CampaignSettings:
             f"{folder}: no campaign {name!r}; there is {known}. "
             "A campaign is a folder with a defs.yaml"
         )
-    if not re.match(NAME_PATTERN, name):
+    if not re.fullmatch(NAME_PATTERN, name):
         raise CampaignError(
             f"{path}: the folder name {name!r} cannot be a campaign's; expected a letter, "
             "then letters, digits and underscores"
         )
     return read_settings(path)
-
-
-class _EachKeyOnce(yaml.SafeLoader):
-    """Refuses a key that appears twice; YAML would silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [key for key in keys if keys.count(key) > 1]
-        if twice:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {twice[0]!r} appears twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep=deep)
 
 
 def read_settings(path: Path) -> CampaignSettings:
@@ -347,10 +278,7 @@ def read_settings(path: Path) -> CampaignSettings:
     Raises:
         CampaignError: naming the file and, for each wrong field, what was found and expected.
     """
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), _EachKeyOnce)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CampaignError(f"{path}: cannot be read as YAML: {error}") from error
+    document = read_yaml(path)
     if not isinstance(document, dict) or document.get("type") != COMPONENT:
         found = document.get("type") if isinstance(document, dict) else type(document).__name__
         raise CampaignError(
@@ -362,31 +290,4 @@ def read_settings(path: Path) -> CampaignSettings:
     try:
         return CampaignSettings.model_validate(document.get("attributes") or {})
     except ValidationError as error:
-        raise CampaignError(_explain(path, error)) from error
-
-
-def _explain(path: Path, error: ValidationError) -> str:
-    lines = [f"{path}: {len(error.errors())} field(s) cannot be used"]
-    for problem in error.errors(include_url=False):
-        field = ".".join(str(part) for part in problem["loc"]) or "attributes"
-        found = (
-            ""
-            if problem["type"] in ("missing", "value_error")
-            else f" (found {problem['input']!r})"
-        )
-        expected = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            expected = f"unknown key; expected one of {_known_keys(problem['loc'])}"
-            found = ""
-        lines.append(f"  {field}: {expected}{found}")
-    return "\n".join([*lines, "Correct the file and run the command again; nothing was changed."])
-
-
-def _known_keys(location: tuple[int | str, ...]) -> str:
-    """Keys of the section that an unknown key is in."""
-    section: Any = CampaignSettings
-    for part in location[:-1]:
-        if isinstance(part, str):
-            kind = section.model_fields[part].annotation
-            section = next((inner for inner in get_args(kind) if inner is not type(None)), kind)
-    return ", ".join(section.model_fields)
+        raise CampaignError(explain(path, CampaignSettings, error)) from error

@@ -95,6 +95,13 @@ class Catalog:
         return json.dumps(drawn)
 
     def _written(self, request: PatchRequest) -> str:
+        unknown = [name for name in request.edits or () if name not in self.ideas]
+        if unknown:
+            raise CampaignError(
+                f"{self.name}: has no idea {unknown[0]!r}, whose edits {request.title!r} needs; "
+                "expected the catalog that the idea was drawn from: restore it, or go on under a "
+                "new campaign name"
+            )
         edits = [edit for name in request.edits or () for edit in self.ideas[name].edits]
         return "\n".join(_block(edit) for edit in edits)
 
@@ -159,7 +166,8 @@ def read_catalog(environment: Path, name: str | None) -> Catalog:
         _check_names(ideas)
     except FileNotFoundError as error:
         raise CampaignError(
-            f"{path}: no such catalog; expected a file of [[ideas]], or ideators.name naming one"
+            f"{path}: no such catalog; expected a file of [[ideas]], or in defs.yaml a `name` of "
+            "the role that is a path to one, from the project's top"
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CampaignError(
@@ -173,6 +181,8 @@ def _idea(entry: dict[str, object]) -> CatalogIdea:
     edits = entry["edits"]
     if not isinstance(edits, list) or not edits:
         raise TypeError(f"edits of {entry['name']} is not a list with an edit")
+    if not all(isinstance(edit, dict) for edit in edits):
+        raise TypeError(f"edits of {entry['name']} hold something else than tables")
     if not all(isinstance(text, str) for edit in edits for text in edit.values()):
         raise TypeError(f"edits of {entry['name']} hold something else than text")
     return CatalogIdea(

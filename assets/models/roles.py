@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assets.config.connection import Connection
-from assets.config.settings import CATALOG, RECORDED, CampaignSettings, Role
+from assets.config.roles import CATALOG, RECORDED, WITHOUT_PROVIDER, Role
+from assets.config.settings import CampaignSettings
 from assets.errors import CampaignError
 from assets.models.catalog import read_catalog
 from assets.models.language import LanguageModel
@@ -47,11 +48,9 @@ def cast(settings: CampaignSettings, environment: Path, recordings: Recordings) 
         VarveError: a catalog or a recording that is not there.
     """
     maker = _Maker(settings=settings, environment=environment, recordings=recordings)
-    first = settings.ideators[0]
-    catalog = first.name if first.model == CATALOG else None
     return Cast(
         ideators=tuple(maker.model(role) for role in settings.ideators),
-        implementer=maker.model(settings.implementer, catalog=catalog),
+        implementer=maker.model(settings.implementer),
     )
 
 
@@ -62,7 +61,7 @@ def check_keys(settings: CampaignSettings) -> None:
         ProviderError: naming the variable that is not set.
     """
     for role in (*settings.ideators, settings.implementer):
-        if role.model not in (CATALOG, RECORDED):
+        if role.model not in WITHOUT_PROVIDER:
             read_key(settings.connection(role).variable)
 
 
@@ -76,10 +75,10 @@ class _Maker:
     repeated: tuple[str, ...] = ()
     """Campaigns whose recordings led here."""
 
-    def model(self, role: Role, *, catalog: str | None = None) -> Model:
-        """The model of a role; `catalog` is the file of a catalog that names none."""
+    def model(self, role: Role) -> Model:
+        """The model of a role of these settings."""
         if role.model == CATALOG:
-            return read_catalog(self.environment, role.name or catalog)
+            return read_catalog(self.environment, self.settings.catalog_of(role))
         if role.model == RECORDED:
             return self._recorded(role)
         return self._language(self.settings.connection(role))
@@ -113,12 +112,8 @@ class _Maker:
             recordings=self.recordings,
             repeated=(*self.repeated, source),
         )
-        original = self._recorded_as(role, settings)
-        first = settings.ideators[0]
-        catalog = first.name if first.model == CATALOG else None
-        return Recorded(
-            maker.model(original, catalog=catalog), lambda: self.recordings.recording(source)
-        )
+        original = maker.model(self._recorded_as(role, settings))
+        return Recorded(original, lambda: self.recordings.recording(source))
 
     def _recorded_as(self, role: Role, recorded: CampaignSettings) -> Role:
         """The role of the recorded campaign that a role stands for: the one in the same place."""
