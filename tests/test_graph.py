@@ -64,6 +64,16 @@ def test_a_broken_campaign_is_one_failing_asset_that_says_why(home):
     assert "batch: " in event.step_failure_data.user_failure_data.description
 
 
+@pytest.mark.parametrize("name", ["größe", "two words", "1st", "two\nlines"])
+def test_a_folder_that_cannot_be_a_group_takes_no_campaign_down(home, name):
+    write_campaign(home.campaigns, name)
+    graph = defs().resolve_asset_graph()
+    assert graph.has(dg.AssetKey(["small", "scores"]))
+    (broken,) = [key for key in graph.get_all_asset_keys() if key.path[-1] == "broken"]
+    said = graph.get(broken).description
+    assert f"the folder name {name!r} cannot be a campaign's" in said
+
+
 @pytest.mark.trains
 def test_the_asset_checks_stand_on_scores(home):
     search_all(home)

@@ -1,10 +1,12 @@
 """The one module that Dagster loads: every campaign, the broken ones as a group that says why."""
 
+import re
+
 import dagster as dg
 
 from assets.config.environment import find_environment, read_environment
 from assets.config.home import Home, find_home
-from assets.config.settings import campaign_names, read_campaign
+from assets.config.settings import NAME_PATTERN, campaign_names, read_campaign
 from assets.config.site import launcher_of, site_of
 from assets.errors import VarveError
 from assets.graph.campaign import campaign_definitions
@@ -44,7 +46,7 @@ def campaign_or_reason(home: Home, name: str) -> dg.Definitions:
 
 
 def _broken(name: str, reason: str) -> dg.Definitions:
-    group = name if name.isidentifier() else f"broken_{content_id(name)}"
+    group = name if re.fullmatch(NAME_PATTERN, name) else f"broken_{content_id(name)}"
 
     @dg.asset(key=[group, "broken"], group_name=group, description=reason, kinds={"yaml"})
     def broken() -> None:
