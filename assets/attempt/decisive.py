@@ -1,12 +1,13 @@
 """Settings that decide what an open attempt asks and runs: it is not resumed under others."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pydantic import ValidationError
 
-from assets.config.settings import recorded_settings
+from assets.config.roles import Role
+from assets.config.settings import CampaignSettings, recorded_settings
 from lake.attempts import Attempt
 from lake.writer import Writer
 
@@ -40,9 +41,17 @@ def _decisive(config: str, decided_by: Collection[str]) -> dict[str, Any]:
     except ValidationError:  # written by a version with other keys
         return found
     told = settings.model_dump(include={"seed", *decided_by})
-    asked = {role.model for role in (*settings.ideators, settings.implementer)}
     providers = settings.all_providers
+    asked = {role.model for role in _asked(settings, decided_by)}
     told["providers"] = {
         name: [getattr(providers[name], key) for key in WHO] for name in asked & providers.keys()
     }
     return told | {"identity": found.get("identity")}
+
+
+def _asked(settings: CampaignSettings, decided_by: Collection[str]) -> Iterator[Role]:
+    """The roles whose models a stage asks: those among the settings that decide it."""
+    if "ideators" in decided_by:
+        yield from settings.ideators
+    if "implementer" in decided_by:
+        yield settings.implementer
