@@ -3,7 +3,8 @@
 `ideas`, `patches`, `runs`, `scores`, `selections` show current rows of complete attempts; the same
 names with `_history` show everything, with the attempt event `seq` that made a row visible.
 `completions`, `run_events` and `attempts` hold facts. `leaderboard` has one row per current idea,
-scored or not. Views read Parquet files lazily: only the columns and partitions that a query needs.
+scored or not; its reward is that of its value, which may be a mean, and not a mean of rewards.
+Views read Parquet files lazily: only the columns and partitions that a query needs.
 
 `current_attempts` is `AttemptLog.current` of `lake.attempts` in SQL, for lakes of a million ideas;
 a test compares the two.
@@ -31,16 +32,14 @@ WITH scored AS (
         any_value(s.metric) AS metric,
         avg(s.value) FILTER (screening) AS screened,
         count(s.value) FILTER (NOT screening) AS confirmed,
-        count(*) FILTER (NOT screening AND s.value IS NULL AND s.blame <> 'infrastructure')
-            AS unconfirmed,
+        count(*) FILTER (NOT screening AND s.value IS NULL
+            AND s.blame IS DISTINCT FROM 'infrastructure') AS unconfirmed,
         CASE WHEN unconfirmed > 0 THEN NULL
             WHEN screened IS NULL OR confirmed = 0 THEN screened
             ELSE avg(s.value) FILTER (NOT screening) END AS value,
         CASE WHEN confirmed = 0 THEN stddev_samp(s.value)
             ELSE stddev_samp(s.value) FILTER (NOT screening) END AS value_sd,
-        CASE WHEN unconfirmed > 0 THEN NULL
-            WHEN screened IS NULL OR confirmed = 0 THEN avg(s.reward) FILTER (screening)
-            ELSE avg(s.reward) FILTER (NOT screening) END AS reward,
+        bool_and(s.reward = s.value) AS maximised,
         count(s.value) AS valid,
         count(*) AS scored,
         CASE WHEN screened IS NULL THEN min(s.blame) FILTER (screening)
@@ -68,7 +67,9 @@ WITH scored AS (
     HAVING bool_and(status = 'failed')
 )
 SELECT campaign, epoch, idea_id, i.kind, i.title, scored.metric, scored.value, scored.value_sd,
-    coalesce(scored.confirmed, 0) AS confirmed, scored.screened, scored.reward,
+    coalesce(scored.confirmed, 0) AS confirmed, scored.screened,
+    CASE WHEN scored.maximised THEN scored.value
+        WHEN NOT scored.maximised THEN 1 / scored.value END AS reward,
     coalesce(scored.valid, 0) AS valid, coalesce(scored.scored, 0) AS scored,
     coalesce(scored.blame, unpatched.blame) AS blame,
     coalesce(scored.reason, unpatched.reason) AS reason,
