@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,17 +40,18 @@ def prepare_data(environment: Environment, profile: str, *, folder: Path) -> Pre
     """The environment's data, made by `prepare.py` on first use.
 
     Raises:
-        ManifestError: with what `prepare.py` said, if it fails.
+        ManifestError: `prepare.py` makes no such data; with what it said.
     """
     name = environment.manifest.name
     made_by = content_id(environment.frozen_tree, profile, torch_version())
     target = folder / f"{name}-{profile}-{made_by}"
     folder.mkdir(parents=True, exist_ok=True)
     with _exclusive(folder / f"{target.name}.lock"):
-        if not _is_whole(target):
-            shutil.rmtree(target, ignore_errors=True)
-            _run_prepare(environment, profile, target)
-    data = _describe(target)
+        try:
+            files = _files_of(target)
+        except ValueError:
+            files = _made(environment, profile, target)
+    data = _describe(target, files)
     _name_by_hash(data, folder / BY_HASH)
     return data
 
@@ -68,30 +69,63 @@ def _name_by_hash(data: PreparedData, folder: Path) -> None:
     partial.replace(link)
 
 
-def _is_whole(target: Path) -> bool:
-    """Whether every file that data.json names is there."""
+def _made(environment: Environment, profile: str, target: Path) -> Mapping[str, str]:
+    """The files that `prepare.py` makes, in place of what lies there.
+
+    Raises:
+        ManifestError: it fails, takes too long, or leaves less than data.json names.
+    """
+    shutil.rmtree(target, ignore_errors=True)
     try:
-        files = json.loads((target / "data.json").read_text())["files"]
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError):
-        return False
-    return all((target / path).is_file() for path in files)
+        _run_prepare(environment, profile, target)
+        return _files_of(target)
+    except ValueError as error:
+        raise ManifestError(
+            f"{environment.path / 'prepare.py'}: expected data in {target} (correct it, then run "
+            f"the same command again), found {error}"
+        ) from error
 
 
 def _run_prepare(environment: Environment, profile: str, target: Path) -> None:
+    """Let `prepare.py` lay the data down.
+
+    Raises:
+        ValueError: saying how it ended, where that is not well.
+    """
     command = [sys.executable, "prepare.py", "--profile", profile, "--out", str(target)]
-    done = subprocess.run(
-        command, cwd=environment.path, capture_output=True, text=True, timeout=PREPARE_SECONDS
-    )
-    if done.returncode != 0 or not (target / "data.json").exists():
-        said = (done.stderr or done.stdout).strip() or "nothing"
-        raise ManifestError(
-            f"{environment.path / 'prepare.py'}: exit code {done.returncode}, "
-            f"expected data in {target}. It said:\n{said}"
+    try:
+        done = subprocess.run(
+            command, cwd=environment.path, capture_output=True, text=True, timeout=PREPARE_SECONDS
         )
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(f"it still at work after {PREPARE_SECONDS:g} s; it was ended") from error
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip() or "nothing"
+        raise ValueError(f"exit code {done.returncode}. It said:\n{said}")
 
 
-def _describe(target: Path) -> PreparedData:
-    files: dict[str, str] = json.loads((target / "data.json").read_text())["files"]
+def _files_of(target: Path) -> Mapping[str, str]:
+    """Path -> hash of every file, as data.json names them.
+
+    Raises:
+        ValueError: saying what is wrong with data.json, or which file is missing.
+    """
+    try:
+        found = json.loads((target / "data.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ValueError("no data.json") from error
+    except ValueError as error:
+        raise ValueError(f"a data.json that is no JSON ({error})") from error
+    files = found.get("files") if isinstance(found, dict) else None
+    if not files or not isinstance(files, dict):
+        raise ValueError("a data.json without `files`, the hash of each path")
+    missing = [path for path in files if not (target / path).is_file()]
+    if missing:
+        raise ValueError(f"no {missing[0]}, which data.json names")
+    return files
+
+
+def _describe(target: Path, files: Mapping[str, str]) -> PreparedData:
     train = {path: digest for path, digest in files.items() if path.startswith("train/")}
     hidden = {path: digest for path, digest in files.items() if not path.startswith("train/")}
     return PreparedData(path=target, train_hash=_digest(train), hidden_hash=_digest(hidden))
