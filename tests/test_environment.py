@@ -85,6 +85,16 @@ def test_scoring_files_do_not_count_as_training(folder):
             r"direction: .*'minimize' or 'maximize'.*found 'up'",
         ),
         (
+            r"^direction = .*\nfloor = .*$",
+            'direction = "minimize"\nfloor = 0.0',
+            r"floor: .*above 0: the reward is 1 / value.*maximize its negative \(found 0\.0\)",
+        ),
+        (
+            r"^direction = .*\nfloor = .*$",
+            'direction = "minimize"\nfloor = nan',
+            r"floor: .*found nan",
+        ),
+        (
             r"^budget_seconds = .*$",
             "budget_seconds = -1",
             r"budget_seconds: .*greater than 0.*found -1",
@@ -107,6 +117,11 @@ def test_a_malformed_manifest_is_named_with_file_and_key(folder, pattern, replac
     with pytest.raises(ManifestError, match=said) as caught:
         read_environment(folder)
     assert str(folder / "pyproject.toml") in str(caught.value)
+
+
+def test_a_ceiling_may_lie_at_or_below_0(folder):
+    change(folder, r"^floor = .*$", "floor = -1.5")
+    assert read_environment(folder).manifest.floor == -1.5
 
 
 def test_a_missing_manifest_or_folder_is_said_plainly(folder, tmp_path):

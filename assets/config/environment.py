@@ -11,7 +11,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from assets.config.home import PROJECT
 from assets.errors import ManifestError
@@ -118,6 +126,17 @@ class Manifest(Table):
     floor: float
     audit: AuditRule = AuditRule()
     profiles: Annotated[dict[str, Profile], Field(min_length=1)]
+
+    @field_validator("floor")
+    @classmethod
+    def _has_an_inverse(cls, floor: float, info: ValidationInfo) -> float:
+        if info.data.get("direction") == "minimize" and not floor > 0:
+            raise ValueError(
+                "where direction is minimize, expected a number above 0: the reward is 1 / value, "
+                "so that no value at or below 0 may count. Shift or rescale the metric in "
+                "evaluate.py so that it stays above 0, or maximize its negative"
+            )
+        return floor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

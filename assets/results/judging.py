@@ -93,5 +93,8 @@ def _believe(value: float, manifest: Manifest, verdicts: dict[str, str]) -> Judg
 
 
 def reward(value: float, *, minimize: bool) -> float:
-    """Higher is better: the inverse of a minimised metric, as in the paper."""
+    """Higher is better: the inverse of a minimised metric, as in the paper.
+
+    That is above 0, since its floor is and what is below is not believed.
+    """
     return 1 / value if minimize else value
