@@ -10,8 +10,7 @@ from contextlib import contextmanager
 import click
 
 from assets.config.home import find_home
-from assets.errors import Interrupted, VarveError, no_room
-from lake.errors import LakeError
+from assets.errors import TOLD, Interrupted, no_room
 from launchers.visible import visible
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -22,7 +21,7 @@ def spoken_errors() -> Iterator[None]:
     """Show what a user can act on without a traceback; exit code 130 after Ctrl-C, else 1."""
     try:
         yield
-    except (VarveError, LakeError) as error:
+    except TOLD as error:
         click.echo(f"varve: {visible(str(error))}", err=True)
         sys.exit(130 if isinstance(error, Interrupted) else 1)
     except OSError as error:

@@ -1,5 +1,7 @@
 """Errors of `assets`. A message says where, what was found, what was expected, what to do.
 
+The other rooms have trees of their own; `TOLD` has the root of each.
+
 VarveError
 ├── CampaignError      a `defs.yaml` that cannot be used, or a campaign that is not there
 ├── ManifestError      an environment folder that breaks the contract
@@ -17,6 +19,9 @@ VarveError
 
 import errno
 from pathlib import Path
+
+from lake.errors import LakeError
+from launchers import LauncherError, TreeError
 
 NO_ROOM = {
     errno.ENOSPC,
@@ -97,3 +102,7 @@ class ProviderError(VarveError):
 
 class Interrupted(VarveError):
     """The user asked to stop; what runs was waited for or cancelled, the attempt stays open."""
+
+
+TOLD = (VarveError, LakeError, LauncherError, TreeError)
+"""Roots of all that a user can act on, in every room: shown without a traceback."""

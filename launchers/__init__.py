@@ -14,7 +14,13 @@ How many jobs run at once is up to the caller.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from launchers.job import Charge, JobPhase, JobSpec, JobState, Ticket
-    from launchers.launcher import JobRunningError, Launcher, LauncherError, UnknownJobError
+    from launchers.launcher import (
+        JobRunningError,
+        Launcher,
+        LauncherError,
+        NoProcessError,
+        UnknownJobError,
+    )
     from launchers.local import LocalLauncher
     from launchers.place import Place
     from launchers.result import Evaluation, JobResult, Output, ResultError, StepResult
@@ -38,6 +44,7 @@ __all__ = [
     "LauncherError",
     "LocalLauncher",
     "Needs",
+    "NoProcessError",
     "Output",
     "Place",
     "ResultError",
@@ -67,6 +74,7 @@ _HOMES = {
     "LauncherError": "launcher",
     "LocalLauncher": "local",
     "Needs": "site",
+    "NoProcessError": "launcher",
     "Output": "result",
     "Place": "place",
     "ResultError": "result",

@@ -2,7 +2,8 @@
 
 LauncherError
 ├── UnknownJobError     nothing was ever submitted under this run_id
-└── JobRunningError     the job must have ended first
+├── JobRunningError     the job must have ended first
+└── NoProcessError      the machine starts no more processes
 """
 
 from collections.abc import Collection, Mapping
@@ -24,6 +25,10 @@ class UnknownJobError(LauncherError):
 
 class JobRunningError(LauncherError):
     """The job must have ended first."""
+
+
+class NoProcessError(LauncherError):
+    """The machine starts no more processes."""
 
 
 class Launcher(Protocol):

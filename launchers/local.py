@@ -74,6 +74,7 @@ class LocalLauncher:
 
         Raises:
             LauncherError: the run_id cannot name a folder, or the machine lacks what is needed.
+            NoProcessError: no process can be started for it.
             TreeError: the tree holds a path that leaves it.
             OSError: the run folder cannot be written.
         """

@@ -8,6 +8,7 @@ started are lost in the usual sense (their lock is free) and start again when th
 again.
 """
 
+import errno
 import gc
 import os
 import signal
@@ -24,6 +25,8 @@ from launchers.folder import SUPERVISOR_LOG
 READY = b"."
 REFUSED = b"!"
 MOST_BYTES = 1 << 16
+NO_PROCESS = (errno.EAGAIN, errno.ENOMEM)
+"""What the system says where it starts no more processes."""
 PATIENCE_SECONDS = 5.0
 """How long a nursery may take to end; it has nothing to do."""
 
@@ -51,22 +54,29 @@ class Nursery:
             lock: descriptor that holds its lock; a copy goes to the supervisor.
 
         Raises:
-            OSError: no process can be started.
+            NoProcessError: no process can be started.
         """
         with self._turn:
             try:
-                connection = self._connection()
-                socket.send_fds(connection, [run.encode()], [lock])
+                answer = self._asked(run, lock)
             except (BrokenPipeError, ConnectionResetError):
                 self.close()
-                connection = self._connection()
-                socket.send_fds(connection, [run.encode()], [lock])
-            try:
-                answer = connection.recv(1)
-            except ConnectionResetError:
-                answer = b""  # it died before it started the job, which `states` then calls lost
+                answer = self._asked(run, lock)
         if answer == REFUSED:
-            raise BlockingIOError(f"{run}: no process can be started; wait for others to end")
+            raise _no_process(run, "the nursery cannot fork")
+
+    def _asked(self, run: str, lock: int) -> bytes:
+        """What the nursery answers; nothing where it died before it had started the job.
+
+        Raises:
+            BrokenPipeError: it died before it was asked; ConnectionResetError too.
+        """
+        connection = self._connection(run)
+        socket.send_fds(connection, [run.encode()], [lock])
+        try:
+            return connection.recv(1)
+        except ConnectionResetError:
+            return b""  # `states` then calls the job lost
 
     def close(self) -> None:
         """Ends the nursery; supervisors live on."""
@@ -74,25 +84,48 @@ class Nursery:
             self._ending()
         self._socket = None
 
-    def _connection(self) -> socket.socket:
-        """The connection to a nursery of this very process, started on first use."""
+    def _connection(self, run: str) -> socket.socket:
+        """The connection to a nursery of this very process, started on first use.
+
+        Raises:
+            NoProcessError: it cannot be started.
+        """
         if self._socket is None or self._owner != os.getpid():
-            self._socket, far = socket.socketpair()
-            package = os.path.dirname(os.path.abspath(__file__))
-            command = [sys.executable, "-I", "-S", package, "--nursery", str(far.fileno())]
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=self._environment,
-                pass_fds=(far.fileno(),),
-                start_new_session=True,
-            )
-            far.close()
-            self._owner = os.getpid()
-            self._ending = weakref.finalize(self, _end, self._socket, process)
+            near, far = socket.socketpair()
+            with far:
+                try:
+                    process = self._process(far.fileno())
+                except OSError as error:
+                    near.close()
+                    if error.errno in NO_PROCESS:
+                        raise _no_process(run, str(error)) from error
+                    raise
+            self._socket, self._owner = near, os.getpid()
+            self._ending = weakref.finalize(self, _end, near, process)
         return self._socket
+
+    def _process(self, far: int) -> "subprocess.Popen[bytes]":
+        """A nursery at its end of a connection."""
+        package = os.path.dirname(os.path.abspath(__file__))
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", package, "--nursery", str(far)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=self._environment,
+            pass_fds=(far,),
+            start_new_session=True,
+        )
+
+
+def _no_process(run: str, found: str) -> Exception:
+    from launchers.launcher import NoProcessError  # no nursery needs it
+
+    return NoProcessError(
+        f"{run}: found that no process can be started ({found}), expected one more for this job; "
+        "end other processes, or raise the limits on processes and memory (`ulimit -u`, the "
+        "container's), then run the same command again"
+    )
 
 
 def _end(connection: socket.socket, process: "subprocess.Popen[bytes]") -> None:
@@ -127,7 +160,7 @@ def serve(descriptor: int) -> int:
             if os.fork() == 0:
                 _become_supervisor(main, message.decode(), descriptors[0])
             answer = READY
-        except BlockingIOError:
+        except OSError:
             answer = REFUSED
         os.close(descriptors[0])
         try:

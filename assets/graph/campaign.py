@@ -21,13 +21,12 @@ from assets.attempt.order import missing_stages
 from assets.config.home import Home, find_home
 from assets.config.sandbox import LEVEL_TAG
 from assets.config.settings import CampaignSettings
-from assets.errors import Interrupted, VarveError, no_room
+from assets.errors import TOLD, Interrupted, no_room
 from assets.graph.backfills import check_backfill_order
 from assets.graph.instance import UNFINISHED, fail_dead_runs, limit_pool, pool, process_tag
 from assets.graph.metadata import check_results, stage_metadata
 from assets.work import Report, work
 from lake.attempts import AttemptLog
-from lake.errors import LakeError
 from lake.shared import shared_lake
 from lake.stages import DEFINITIONS, Definitions, StageDefinition, definition_of, upstream_of
 from lake.tables import Stage
@@ -163,7 +162,7 @@ def _told_failures(home: Home) -> Iterator[None]:
         ) from error
     except KeyboardInterrupt as error:  # polars raises it where the signal reaches its own wait
         raise dg.Failure(CUT, metadata={INTERRUPTED: True}, allow_retries=False) from error
-    except (VarveError, LakeError) as error:
+    except TOLD as error:
         raise dg.Failure(description=visible(str(error)), allow_retries=False) from error
     except OSError as error:
         said = visible(no_room(home.root, error))

@@ -204,4 +204,17 @@ def _reason(result: dg.ExecuteInProcessResult) -> VarveError:
                 return VarveError(f"{event.step_key} failed: {event.step_failure_data.error}")
             wanted = INTERRUPTED in failure.metadata
             return (Interrupted if wanted else VarveError)(failure.description)
-    return VarveError("the Dagster run failed before its first step; see `make ui`")
+    return VarveError(
+        f"Dagster run {result.run_id} failed before its first step: {_first_cause(result)}. "
+        "Expected a stage to begin: run the same command again; if that fails too, `varve ui` "
+        "shows the log of this run under Runs"
+    )
+
+
+def _first_cause(result: dg.ExecuteInProcessResult) -> str:
+    """The error behind all others of a run that failed outside its steps."""
+    failures = [event.job_failure_data for event in result.all_events if event.is_job_failure]
+    error = failures[0].error if failures else None
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else "Dagster does not say why"
