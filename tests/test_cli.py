@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,10 +19,10 @@ from lake import Lake
 from lake.tables import Idea, RunEvent, RunEventKind
 
 
-def varve(home, *arguments: str) -> subprocess.CompletedProcess:
+def varve(home, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, str(VARVE), *arguments],
-        env=child_environment(home) | {"COLUMNS": "160"},
+        env=child_environment(home) | {"COLUMNS": "160"} | environment,
         capture_output=True,
         text=True,
     )
@@ -75,7 +76,10 @@ def test_lineage_shows_parents_under_their_child(home):
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in (exploits[-1].idea_id, *exploits[-1].parents))
     assert varve(home, "lineage", exploits[-1].idea_id[:8]).stdout == done.stdout
-    for unknown, said in (("nope", "found the id 'nope'"), ("0" * 16, f"no idea '{'0' * 16}'")):
+    for unknown, said in (
+        ("nope", "found the id 'nope'"),
+        ("0" * 16, f"no id begins with '{'0' * 16}'"),
+    ):
         refused = varve(home, "lineage", unknown)
         assert refused.returncode == 1
         assert said in refused.stderr
@@ -123,6 +127,21 @@ def test_bad_input_is_answered_in_words_with_exit_code_1(home, arguments, said):
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_search_without_git_begins_nothing(home):
+    done = varve(home, "search", "small", PATH=str(home.root))
+    assert done.returncode == 1
+    assert "git: not found in PATH=" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert Lake.open(home.lake).attempts("small").epochs() == []
+
+
+def test_doctor_says_where_git_is_or_how_to_get_it(home):
+    assert f"\ngit: {shutil.which('git')}\n" in varve(home, "doctor").stdout
+    without = varve(home, "doctor", PATH=str(home.root))
+    assert without.returncode == 1
+    assert "\ngit: not found in PATH=" in without.stdout
 
 
 @pytest.mark.trains

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.config.environment import Environment, read_environment
-from assets.diffs.git import GIT, apply_diff, canonical_diff
+from assets.diffs.git import EXACT, apply_diff, canonical_diff
 from assets.diffs.paths import check_path, importable_names
 from assets.diffs.syntax import check_syntax
 from assets.diffs.trees import check_tree, touched_paths
@@ -53,7 +53,7 @@ class Repository:
 
     def git(self, *arguments: str) -> str:
         done = subprocess.run(
-            [*GIT, *arguments], cwd=self.folder, env=NAMES, capture_output=True, check=True
+            ["git", *EXACT, *arguments], cwd=self.folder, env=NAMES, capture_output=True, check=True
         )
         return done.stdout.decode()
 
@@ -236,7 +236,7 @@ def test_whatever_passes_means_the_same_to_git(tmp_path_factory, cuts):
     except PatchError:
         return
     done = subprocess.run(
-        [*GIT, "apply", "--numstat", "-z", "-p1", "-"],
+        ["git", *EXACT, "apply", "--numstat", "-z", "-p1", "-"],
         cwd=tmp_path_factory.getbasetemp(),
         input=diff.encode(),
         capture_output=True,

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from assets.config.data import PreparedData, prepare_data
 from assets.config.environment import Environment, Profile, find_environment, read_environment
+from assets.config.git import find_git
 from assets.config.home import Home
 from assets.config.identity import Identity, identify
 from assets.config.settings import CampaignSettings, read_campaign
@@ -48,6 +49,7 @@ def survey(home: Home, campaign: str) -> Setup:
     environment = read_environment(find_environment(settings.environment))
     launcher = launcher_of(home, settings.launcher)
     site = site_of(launcher, environment, settings.profile)
+    find_git()  # before ideas are paid for that nobody could patch
     data = prepare_data(environment, settings.profile, folder=home.data)
     return Setup(
         settings=settings,

@@ -9,14 +9,17 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from assets.errors import PatchError
+from assets.config.git import find_git
+from assets.errors import PatchError, VarveError
 
 GIT_SECONDS = 60.0
 """Far more than git takes for files of the largest size that a tree may have."""
 MOVED = " (offset "
 """What git says if it applies a hunk at another line than the hunk names."""
-GIT = ("git", "-c", "core.autocrlf=false", "-c", "core.safecrlf=false")
+EXACT = ("-c", "core.autocrlf=false", "-c", "core.safecrlf=false")
+"""Settings under which git changes no byte."""
 CLEAN = {"PATH": "/usr/local/bin:/usr/bin:/bin", "GIT_CONFIG_NOSYSTEM": "1", "HOME": "/nonexistent"}
+"""All that git is told of the machine, wherever git itself is."""
 
 
 def canonical_diff(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> str:
@@ -24,6 +27,7 @@ def canonical_diff(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> s
 
     Raises:
         PatchError: git takes too long.
+        VarveError: there is no git, or it fails: about two trees that says nothing.
     """
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
     if not changed:
@@ -42,7 +46,11 @@ def canonical_diff(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> s
         )
         done = _git("diff", *options, "a", "b", cwd=folder)
         if done.returncode not in (0, 1):
-            raise RuntimeError(f"git diff failed: {done.stderr.decode(errors='replace')}")
+            said = done.stderr.decode(errors="replace").strip() or "nothing"
+            raise VarveError(
+                f"{find_git()} diff: exit code {done.returncode}, expected 0 or 1. It said: "
+                f"{said}. Correct git or its machine, then run the same command again"
+            )
         return done.stdout.decode()
 
 
@@ -52,6 +60,7 @@ def apply_diff(files: Mapping[str, bytes], diff: str) -> dict[str, bytes]:
     Raises:
         PatchError: git refuses it, or finds a hunk's text elsewhere than the hunk says; of several
             such places git would take the nearest.
+        VarveError: there is no git.
     """
     if not diff:
         return dict(files)
@@ -80,7 +89,7 @@ def _git(*arguments: str, cwd: str, stdin: bytes = b"") -> subprocess.CompletedP
     env = CLEAN | {"GIT_CEILING_DIRECTORIES": str(Path(cwd).parent)}
     try:
         return subprocess.run(
-            [*GIT, *arguments],
+            [find_git(), *EXACT, *arguments],
             cwd=cwd,
             input=stdin,
             capture_output=True,

@@ -1,20 +1,23 @@
-"""What this machine can do: its sandbox levels, each tried for real, and how to get better ones."""
+"""What this machine can do: its git, its sandbox levels, each tried for real, and better ones."""
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from assets.config.git import find_git
 from assets.config.sandbox import STRONGEST
+from assets.errors import VarveError
+from assets.terminal.console import open_console
 from launchers.sandbox.finding import Finding
 from launchers.sandbox.levels import LEVELS, at_least
 from launchers.sandbox.preflight import examine
 
 
 def show_doctor() -> bool:
-    """Print the levels; return whether the strongest one works."""
+    """Print the levels, and where git is; return whether the strongest one works, and git."""
     findings = examine()
     best = [found.level for found in findings if found.works][-1]
-    console = Console()
+    console = open_console()
     console.print(_table(findings))
     console.print(f"Patches of the shipped catalogs run at level {best}.", highlight=False)
     if best != STRONGEST:
@@ -26,7 +29,17 @@ def show_doctor() -> bool:
     if better:
         console.print(f"\nThe next better level is {better.level}. To get it:", highlight=False)
         console.print(f"  {better.remedy}", highlight=False, soft_wrap=True, markup=False)
-    return findings[-1].works
+    return _show_git(console) and findings[-1].works
+
+
+def _show_git(console: Console) -> bool:
+    """Print where git is, or what to do without; return whether it is there."""
+    try:
+        found, said = True, f"git: {find_git()}"
+    except VarveError as error:
+        found, said = False, str(error)
+    console.print(f"\n{said}", highlight=False, soft_wrap=True, markup=False)
+    return found
 
 
 def _table(findings: list[Finding]) -> Table:
