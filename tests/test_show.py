@@ -186,6 +186,31 @@ def test_every_kind_of_id_and_its_beginning_leads_to_the_idea(home, column):
     assert runs == (1 if column in ("run_id", "score_id") else 2)
 
 
+@pytest.mark.parametrize("column", ["idea_id", "patch_id", "run_id", "score_id"])
+def test_the_lineage_of_every_kind_of_id_is_that_of_its_idea(home, column):
+    idea_id, identity = query(
+        home.lake,
+        f"select idea_id, {column} from ideas join patches using (idea_id) join runs "
+        "using (patch_id) join scores using (run_id) where title = 'Title of crash'",
+    ).rows[0]
+    wanted = varve(home, "lineage", idea_id).stdout
+    assert wanted.count("Title of ") == 1
+    for written in (identity, identity[:9], f" {identity.upper()} "):
+        done = varve(home, "lineage", written)
+        assert done.returncode == 0, done.stderr
+        said = "" if column == "idea_id" else f"{column} {identity} is of the idea {idea_id}\n"
+        assert done.stdout == said + wanted
+
+
+def test_a_table_is_as_wide_without_a_terminal_as_a_file_may_be(home, tmp_path):
+    folder = tmp_path / ("a" * 50)
+    write_campaign(tmp_path / "campaigns", "b" * 40, environment=str(folder))
+    done = varve(replace(home, campaigns=tmp_path / "campaigns"), "campaigns")
+    assert "b" * 40 in done.stdout
+    assert max(map(len, done.stdout.splitlines()[:5])) > 80
+
+
+@pytest.mark.parametrize("command", ["show", "lineage"])
 @pytest.mark.parametrize(
     ("identity", "said"),
     [
@@ -199,8 +224,8 @@ def test_every_kind_of_id_and_its_beginning_leads_to_the_idea(home, column):
         ("\x1b[2J", "expected 6 to 16 hexadecimal digits"),
     ],
 )
-def test_an_id_that_leads_nowhere_is_answered_in_words(home, identity, said):
-    done = varve(home, "show", identity)
+def test_an_id_that_leads_nowhere_is_answered_in_words(home, command, identity, said):
+    done = varve(home, command, identity)
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr

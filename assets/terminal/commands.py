@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,11 +22,10 @@ from assets.config.site import launcher_of, site_of
 from assets.errors import CampaignError, Interrupted, VarveError
 from assets.graph.campaign import read_attempts
 from assets.graph.search import Search, Work, all_stages, open_search, run_search
+from assets.terminal.console import open_console
 from assets.terminal.display import Display, best_table
 from launchers.visible import visible
 
-FILE_WIDTH = 160
-"""Columns of what is printed without a terminal."""
 STATE_CHARACTERS = 80
 """A longer state is printed below the table of campaigns."""
 AFTER_BACKFILL = (
@@ -82,7 +80,7 @@ def _opened(
     home: Home, campaign: str, doing: str, sandbox: str | None
 ) -> Iterator[tuple[Search, Console, Display]]:
     settings = read_campaign(home.campaigns, campaign)
-    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
+    console = open_console()
     launcher = launcher_of(home, settings.launcher)
     environment = read_environment(find_environment(settings.environment))
     site = site_of(launcher, environment, settings.profile)
@@ -166,7 +164,7 @@ def _finish(search: Search, console: Console) -> None:
 def list_campaigns(home: Home) -> None:
     """One line per campaign."""
     table = Table("campaign", "environment", "strategy", "epochs done", "state")
-    console, problems = Console(), []
+    console, problems = open_console(), []
     for name in campaign_names(home.campaigns):
         *cells, state = _standing(home, name)
         if len(state) > STATE_CHARACTERS:

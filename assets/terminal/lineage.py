@@ -1,39 +1,35 @@
 """What an idea descends from, as a table."""
 
-from rich.console import Console
 from rich.table import Table
 
 from assets.config.home import Home
-from assets.errors import VarveError
 from assets.quoting import title_cell
-from assets.terminal.show import find_row
+from assets.terminal.console import open_console
+from assets.terminal.show import find_row, idea_above
 from lake import Lake, ancestors
-from lake.ids import DIGITS
 from lake.tables import Idea
 
 
-def show_lineage(home: Home, idea_id: str) -> None:
-    """Print the idea and its ancestors, nearest first.
+def show_lineage(home: Home, identity: str) -> None:
+    """Print an idea and its ancestors, nearest first.
 
     Args:
         home: where the lake is.
-        idea_id: an idea's id, or its beginning.
+        identity: an id of an idea, or of a patch, run or score of one, or its beginning.
 
     Raises:
-        VarveError: if the lake has no such idea, or several.
+        VarveError: if nothing or more than one thing has such an id.
     """
-    lake = Lake.open(home.lake)
-    if len(idea_id) != DIGITS:
-        idea_id = find_row(lake, idea_id).identity
-    depths = {found.idea_id: found.depth for found in ancestors(lake, idea_id)}
-    if not depths:
-        raise VarveError(
-            f"{home.lake}: no idea {idea_id!r}; expected an id such as "
-            '`varve sql "select idea_id, title from ideas_history"` shows'
-        )
+    lake, console = Lake.open(home.lake), open_console()
+    found = find_row(lake, identity)
+    idea_id = idea_above(lake, found)
+    if idea_id != found.identity:
+        said = f"{found.key} {found.identity} is of the idea {idea_id}"
+        console.print(said, highlight=False, soft_wrap=True)
+    depths = {each.idea_id: each.depth for each in ancestors(lake, idea_id)}
     table = Table("depth", "epoch", "idea", "kind", "title")
     ideas = lake.read(Idea, where={"idea_id": depths.keys()})
     for idea in sorted(ideas, key=lambda idea: (depths[idea.idea_id], idea.ordinal)):
         depth = str(depths[idea.idea_id])
         table.add_row(depth, f"{idea.epoch:04d}", idea.idea_id, idea.kind, title_cell(idea.title))
-    Console().print(table)
+    console.print(table)

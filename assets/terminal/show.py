@@ -1,7 +1,7 @@
 """`varve show`: find a row by its id, gather what belongs to it, and print its story."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple, TypeVar
 
 import click
@@ -23,6 +23,12 @@ R = TypeVar("R", bound=Row)
 LEAST_DIGITS = 6
 MOST_MATCHES = 20
 SHOWN: tuple[type[Row], ...] = (Idea, Patch, Run, Score)
+ABOVE: Mapping[str, tuple[type[Row], str]] = {
+    "score_id": (Score, "run_id"),
+    "run_id": (Run, "patch_id"),
+    "patch_id": (Patch, "idea_id"),
+}
+"""The table of an id, and the column of it that leads one row nearer to the idea."""
 
 
 class Found(NamedTuple):
@@ -95,6 +101,17 @@ def find_row(lake: Lake, identity: str) -> Found:
         more = "\n  and more" if len(rows) > MOST_MATCHES else ""
         raise VarveError(f"several ids begin with {prefix!r}; give more digits:{matches}{more}")
     return Found(*rows[0])
+
+
+def idea_above(lake: Lake, found: Found) -> str:
+    """The id of the idea that a row belongs to."""
+    key, identity = found.key, found.identity
+    while key in ABOVE:
+        row_type, above = ABOVE[key]
+        at = (found.campaign, found.epoch)
+        row = lake.read(row_type, campaign=at[0], epoch=at[1], where={key: {identity}})[0]
+        key, identity = above, getattr(row, above)
+    return identity
 
 
 def gather(home: Home, lake: Lake, found: Found) -> Story:

@@ -7,13 +7,12 @@ import sys
 import time
 from types import FrameType
 
-from rich.console import Console
-
 from assets.attempt.lock import held
 from assets.config.home import PROJECT, Home, server_environment
 from assets.config.settings import campaign_names
 from assets.errors import VarveError
 from assets.graph.instance import fail_dead_runs, open_instance
+from assets.terminal.console import open_console
 
 PATIENCE_SECONDS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 """Signals that end the group, and how long each may take. Dagster's own shutdown stops its daemon
@@ -38,7 +37,7 @@ def serve_ui(home: Home, port: int) -> None:
 def _serve(home: Home, port: int) -> None:
     command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "-h", "127.0.0.1"]
     command += ["-p", str(port), "-m", "assets.definitions", "-d", str(PROJECT)]
-    Console().print(
+    open_console().print(
         f"Dagster UI: http://127.0.0.1:{port} in about half a minute (Ctrl-C to stop)",
         highlight=False,
     )
