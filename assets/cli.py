@@ -3,6 +3,8 @@
 Commands import what they need when they run, so that `varve sql` does not wait for Dagster.
 """
 
+import atexit
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,8 @@ from assets.config.home import find_home
 from assets.errors import TOLD, Interrupted, no_room
 from launchers.visible import visible
 
+IMPORTED = 100_000
+"""Objects between two looks for circles among them: imports alone make half a million that stay."""
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -51,6 +55,8 @@ def main() -> None:
       varve sql "select title, value from leaderboard order by reward desc limit 5"
       varve ui
     """
+    gc.set_threshold(IMPORTED)
+    atexit.register(gc.freeze)  # nor is what is left looked through before the process ends
 
 
 @main.command()
@@ -140,7 +146,7 @@ def sql(query: str, form: str) -> None:
 def lineage(idea_id: str) -> None:
     """Show the ideas that IDEA_ID descends from, nearest first, over all attempts.
 
-    Its first six digits, or more, are enough.
+    Its first six digits, or more, are enough; the id of a patch, run or score stands for its idea.
 
     \b
     Example: varve lineage 24a549
@@ -193,10 +199,10 @@ def ui(port: int) -> None:
 
 @main.command()
 def doctor() -> None:
-    """Say which sandbox levels this machine has, why, and how to get the next better one.
+    """Say where git is, which sandbox levels this machine has, and how to get the next better one.
 
     Each level is actually tried with the arguments of a job. Exit code 1 if the best one does not
-    work.
+    work, or git is not found.
 
     \b
     Example: varve doctor
