@@ -1,10 +1,11 @@
 """An attempt as it can be looked at, open or closed; and what the site of a job decides."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
-from campaigns import search_all
-from conftest import write_campaign
+from campaigns import materialize, search_all
+from conftest import PROJECT, write_campaign
 
 from assets.attempt.monitor import Hooks
 from assets.attempt.view import AttemptView, view_of
@@ -46,6 +47,30 @@ def test_a_closed_attempt_is_seen_with_the_settings_and_rows_that_it_had(searche
 def test_rows_are_read_once(searched):
     view = looked_at(searched, Stage.SCORES, 0)
     assert view.rows(Run) is view.rows(Run)
+
+
+def test_a_closed_attempt_keeps_the_baselines_that_it_recorded_to_have_read(home, tmp_path):
+    ridge = shutil.copytree(PROJECT / "tests/environments/ridge", tmp_path / "ridge")
+    manifest = ridge / "pyproject.toml"
+    manifest.write_text(manifest.read_text().replace('compute = "wall"', 'compute = "cpu"'))
+    told = {"environment": str(ridge), "epochs": 2, "batch": 2}
+    write_campaign(home.campaigns, **told)
+    search_all(home, hooks=Hooks(sandbox="none"))
+    rule = looked_at(home, Stage.RUNS, 1).compute_rule(())
+    assert len(rule.baseline_seconds) == 3
+    write_campaign(home.campaigns, **told, remeasure=True)
+    materialize(home, 0, Stage)
+    for stage in (Stage.RUNS, Stage.SCORES):
+        view = looked_at(home, stage, 1)
+        assert view.compute_rule(()) == rule
+        assert [run.n for run in view.baselines] == [0, 0, 0]
+        assert [run.n for run in view.history.baseline_runs()] == [1, 1, 1]
+
+
+def test_an_attempt_that_recorded_no_read_of_baselines_sees_the_current_ones(searched):
+    view = looked_at(searched, Stage.IDEAS, 1)
+    assert view.baselines == view.history.baseline_runs()
+    assert len(view.baselines) == 3
 
 
 def key(setup: Setup) -> str:

@@ -52,7 +52,10 @@ class AttemptView:
 
     @property
     def settings(self) -> CampaignSettings:
-        """Of the campaign; for a closed attempt, those that it was made under."""
+        """Of the campaign; for a closed attempt, those that it was made under.
+
+        Those that a version with other keys recorded cannot be read: then today's stand here.
+        """
         return self.setup.settings
 
     @property
@@ -123,6 +126,18 @@ class AttemptView:
             self._known[read] = self.lake.layer(row_type, self.campaign, read)
         return self._known[read]
 
+    @cached_property
+    def baselines(self) -> list[Run]:
+        """The first epoch's runs of the unpatched environment, as this attempt recorded its read.
+
+        The current ones where it recorded none.
+        """
+        reads = [text for text in self.attempt.reads if _is_of_baselines(Read.parse(text))]
+        if not reads:
+            return self.history.baseline_runs()
+        seen = self.history.read_by(reads)
+        return [each.run for each in seen if each.is_baseline and each.run is not None]
+
     def seed(self, *purpose: str | int) -> int:
         """A number from the random stream (campaign seed, epoch, attempt, purpose)."""
         return int(content_id(self.settings.seed, self.epoch, self.n, *purpose), 16) % 2**31
@@ -135,7 +150,11 @@ class AttemptView:
         """
         if self.profile.compute != "cpu":
             return None
-        return ComputeRule.of(self.history.baseline_runs() if self.epoch else own)
+        return ComputeRule.of(self.baselines if self.epoch else own)
+
+
+def _is_of_baselines(read: Read) -> bool:
+    return read.stage is Stage.RUNS and read.epoch == 0
 
 
 def view_of(
@@ -144,7 +163,7 @@ def view_of(
     """An attempt as it is worked on, or as it was: a closed one with the settings that it recorded.
 
     What of the settings decides an open attempt is the same now as when it began; the rest may have
-    changed, and holds as it is now.
+    changed, and holds as it is now. So do all settings where the recorded ones cannot be read.
 
     Args:
         setup: the campaign as it is on disk now.

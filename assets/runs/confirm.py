@@ -6,7 +6,7 @@ is written. The mean of the confirmations then counts, without the value that ch
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from assets.attempt.view import AttemptView
@@ -55,7 +55,7 @@ def best_runs(
 ) -> list[PlannedRun]:
     """The runs of ideas whose value counts and beats the baseline's mean, best first."""
     values = judged_values(view, planned, runs)
-    bar = _bar(view, [values[each.run_id] for each in planned if _counts(each, values)])
+    bar = _bar(view, planned, values)
     if bar is None:
         return []
     ranked = sorted(
@@ -76,14 +76,14 @@ def judged_values(
     return {run.run_id: judge(run, manifest, rule).value for run in runs}
 
 
-def _counts(planned: PlannedRun, values: Mapping[str, float | None]) -> bool:
-    return planned.is_baseline and planned.run_id in values
-
-
-def _bar(view: AttemptView, own: Sequence[float | None]) -> float | None:
-    """The baseline's mean, from this epoch or from the first."""
-    known = [value for value in own if value is not None]
+def _bar(
+    view: AttemptView, planned: Sequence[PlannedRun], values: Mapping[str, float | None]
+) -> float | None:
+    """The mean of the baselines that have ended, of this epoch if it is the first; None without."""
+    found: Iterable[float | None]
     if view.epoch:
-        layer = view.history.layer(0)
-        known = [s.value for s in layer if s.is_baseline and s.value is not None]
+        found = judged_values(view, (), view.baselines).values()
+    else:
+        found = (values.get(each.run_id) for each in planned if each.is_baseline)
+    known = [value for value in found if value is not None]
     return statistics.fmean(known) if known else None
