@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -435,6 +437,20 @@ def test_a_patch_that_falls_over_in_its_smoke_run_goes_back_with_its_log(home, s
     for kinds in told.values():
         assert kinds[:2] == [RunEventKind.INTENDED, RunEventKind.SUBMITTED]
         assert kinds[2:] in ([RunEventKind.FINISHED], [RunEventKind.FAILED])
+
+
+def test_a_smoke_run_that_the_machine_fails_says_where_to_look(home, smoking):
+    (smoking / "evaluate.py").write_text("raise SystemExit(3)\n")
+    with ModelServer(ScriptedModel()) as server:
+        write_asking(home, server, epochs=1, batch=1, environment=str(smoking), profile="big")
+        with pytest.raises(VarveError) as failed:
+            run_all(home)
+    said = re.search(
+        r"the smoke run of patch .* failed more than once .*: repair what (.*) shows",
+        str(failed.value),
+    )
+    assert said is not None, failed.value
+    assert (Path(said[1]) / "score.txt").exists()
 
 
 def test_80_ideas_over_3_epochs_end_although_a_fifth_of_the_answers_is_faulty(home):

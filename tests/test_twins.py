@@ -1,21 +1,29 @@
 """Work that is the same is done once, whoever asks; work of another scorer is not taken over."""
 
+import json
+import re
 import shutil
 
 import pytest
-from campaigns import PressedAfter, rows, search_all
+from campaigns import PressedAfter, materialize, rows, search_all
 from conftest import PROJECT, write_campaign
 
-from assets.attempt.monitor import Hooks, Stop
+from assets.attempt.monitor import Hooks, Stop, StopLevel
+from assets.config.environment import read_environment
+from assets.config.home import Home
 from assets.errors import VarveError
-from assets.graph.search import open_search
+from assets.graph.search import Work, open_search
 from lake import Lake
-from lake.tables import Blame, Run, RunEvent, RunEventKind, Score, Stage
+from lake.tables import Blame, Completion, Run, RunEvent, RunEventKind, Score, Stage
 from launchers import LocalLauncher
 
 pytestmark = pytest.mark.trains
 
 RIDGE = PROJECT / "tests/environments/ridge"
+MACHINE = (
+    r"6 of the 7 jobs that ended failed because of the machine, 3 of the baseline among them: "
+    r".* repair what .*/runs/[0-9a-f]{16} shows and run the same command again"
+)
 
 
 @pytest.fixture
@@ -43,6 +51,62 @@ def test_jobs_that_ended_without_a_row_are_found_by_their_folders(home):
     assert len(adopted) >= len(first)
 
 
+def spend(home, name: str, usd: float) -> None:
+    """A call of a model that costs so much."""
+    call = Completion(
+        campaign=name,
+        epoch=0,
+        n=0,
+        completion_id=f"{name}-{usd}",
+        stage=Stage.PATCHES,
+        role="implementer",
+        ordinal=0,
+        model="m",
+        request="{}",
+        finish_reason="stop",
+        cost_usd=usd,
+    )
+    Lake.open(home.lake).append([call])
+
+
+@pytest.fixture
+def spent(home) -> Home:
+    """A campaign that has spent all, whose jobs another one has run."""
+    abandon_runs(home, "small")
+    write_campaign(home.campaigns, "second", epochs=1, budget={"max_usd": 1.0})
+    materialize(home, 0, [Stage.EVOLUTION, Stage.IDEAS, Stage.PATCHES], "second")
+    spend(home, "second", 2.0)
+    return home
+
+
+def test_where_all_is_spent_jobs_that_somebody_has_run_are_still_taken_over(spent):
+    materialize(spent, 0, [Stage.RUNS, Stage.SCORES], "second")
+    found = rows(spent, Run, "second")
+    assert len(found) >= 4
+    assert all(run.reused_from for run in found)
+
+
+def key_of_first_job(home: Home) -> str:
+    """What the first baseline computes."""
+    tree = read_environment(RIDGE).tree
+    specs = [json.loads(path.read_text()) for path in home.jobs.glob("*/spec.json")]
+    (found,) = [
+        spec["run_key"]
+        for spec in specs
+        if spec["tree"] == tree and "--seed 0 " in " ".join(spec["steps"][0]["command"])
+    ]
+    return found
+
+
+def test_a_job_that_the_budget_refuses_keeps_no_other_from_being_taken_over(spent):
+    keys = spent.jobs / ".keys"
+    (keys / key_of_first_job(spent)).unlink()
+    with pytest.raises(VarveError, match=r"2 USD are spent and budget\.max_usd is 1"):
+        materialize(spent, 0, [Stage.RUNS], "second")
+    events = [e for e in rows(spent, RunEvent, "second") if e.kind is RunEventKind.ADOPTED]
+    assert {event.run_key for event in events} == {path.name for path in keys.iterdir()}
+
+
 def test_jobs_scored_by_another_evaluator_are_not_taken_over(home, folder):
     abandon_runs(home, "small")
     evaluate = folder / "evaluate.py"
@@ -68,7 +132,7 @@ def test_an_evaluator_that_breaks_stops_the_search_and_burns_no_epochs(home, fol
     whole = evaluate.read_text()
     evaluate.write_text("raise SystemExit(3)\n")
     write_campaign(home.campaigns, environment=str(folder))
-    with pytest.raises(VarveError, match="failed because of the machine, baselines among them"):
+    with pytest.raises(VarveError, match=MACHINE):
         search_all(home)
     log = Lake.open(home.lake).attempts("small")
     assert [a.stage for a in log.open_attempts()] == [Stage.RUNS]
@@ -79,6 +143,34 @@ def test_an_evaluator_that_breaks_stops_the_search_and_burns_no_epochs(home, fol
     evaluate.write_text(whole)
     with pytest.raises(VarveError, match="environment has changed"):
         search_all(home)
+
+
+class RemovesData(Stop):
+    """Removes the prepared data at the moment that jobs are about to begin."""
+
+    def __init__(self, home: Home) -> None:
+        self.links = home.data / "by-hash"
+
+    @property
+    def level(self) -> StopLevel:
+        shutil.rmtree(self.links, ignore_errors=True)
+        return StopLevel.GO
+
+
+def test_a_machine_that_breaks_in_a_later_epoch_is_told_without_a_baseline(home):
+    materialize(home, 0, Stage)
+    materialize(home, 1, [Stage.EVOLUTION, Stage.IDEAS, Stage.PATCHES])
+    hooks = Hooks(sandbox="none", stop=RemovesData(home))
+    with (
+        open_search(home, "small", hooks, doing="test") as search,
+        pytest.raises(VarveError) as failed,
+    ):
+        search.materialize(Work(epoch=1, stages=(Stage.RUNS,)))
+    said = re.match(
+        r"(\d) of the (\d) jobs that ended failed because of the machine: ", str(failed.value)
+    )
+    assert said is not None, failed.value
+    assert said[1] == said[2]
 
 
 def test_a_small_catalog_gives_fewer_ideas_and_no_error(home, tmp_path):

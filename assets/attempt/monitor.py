@@ -17,7 +17,7 @@ class JobsProgress:
     failed: int
     adopted: int
     what: str = "jobs"
-    """What is counted: jobs, or audits of what they gave."""
+    """What is counted: jobs, late jobs, audits of what they gave, or calls of models."""
     values: tuple[tuple[str, float], ...] = ()
     """(idea title, value as the evaluator reported it) of finished jobs; not judged yet."""
 

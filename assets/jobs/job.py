@@ -20,9 +20,12 @@ class Job:
     spec: Callable[[], JobSpec]
     """Made when the job starts, since time limits follow from jobs that have ended."""
     files: Callable[[], Mapping[str, bytes]]
-    """The patched tree; made when the job is submitted, which most adopted ones never are."""
+    """The patched tree; asked for when the job is submitted, which most adopted ones never are."""
     essential: bool = False
     """Whether an epoch cannot be complete without its outcome, as for baselines."""
+    is_bygone: bool = False
+    """Whether what it computes cannot be computed here any more: it is waited for, but never begun
+    again, and counts as lost where nobody has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

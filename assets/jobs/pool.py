@@ -8,8 +8,7 @@ made the pool.
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 from assets.attempt.context import Context
 from assets.attempt.monitor import StopLevel
@@ -17,36 +16,13 @@ from assets.errors import Interrupted
 from assets.jobs.events import NO_CHARGE, JobEvents
 from assets.jobs.flights import Flight, Flights
 from assets.jobs.job import Job, Outcome, may_stand_in
+from assets.jobs.rules import MOST_RESTARTS, Rules
 from lake.tables import Run, RunEventKind
 from launchers import Charge, JobResult
 from launchers.sandbox.levels import at_least
 
 REPORT_SECONDS = 1.0
-MOST_RESTARTS = 1
-"""Times that a process starts a job again after an end that says nothing: lost, infrastructure.
-Whoever runs the command again, perhaps after a repair, gives it one more try."""
 WEAK = "it ran at a weaker sandbox level than is wanted now"
-
-
-def always(result: JobResult) -> bool:
-    """Whatever the result."""
-    return True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """How a pool treats its jobs."""
-
-    stopped: str
-    """What is said when the user has stopped it."""
-    may_restart: Callable[[JobResult], bool] = always
-    """Whether another try may help after a result that says nothing."""
-    quorum: float = 1.0
-    """Share of the jobs that must have ended for `run` to return, once all have begun."""
-    beside: Collection[str] = ()
-    """Run ids of jobs of other attempts that may still take slots."""
-    flushes: bool = True
-    """Whether what is recorded is moved to the lake meanwhile; not where somebody else does."""
 
 
 class Pool:
@@ -106,7 +82,7 @@ class Pool:
         self.jobs += jobs
         for job in jobs:
             outcome = self.outcomes.get(job.run_id) or self._events.outcome(job)
-            if outcome is not None and not self._is_weak(outcome.result):
+            if outcome is not None and not self._is_weak(job, outcome.result):
                 self._keep(job, outcome)
             elif self._events.is_in_flight(job):
                 spec = job.spec()
@@ -154,7 +130,7 @@ class Pool:
             BudgetReached: nothing runs, and nothing that waits may start.
         """
         self._obey_stop()
-        moved = self._start_some()
+        moved = self._start_some() or self._start_others()
         looked = self._flights.look()
         for flight in looked.accepted:
             self._events.record(flight.job, RunEventKind.SUBMITTED)
@@ -182,13 +158,8 @@ class Pool:
         level = self.context.stop.level
         if level is StopLevel.CANCEL and not self._cancelled:
             self.cancel()
-        if self._flights:
-            return
-        if level is not StopLevel.GO:
+        if level is not StopLevel.GO and not self._flights:
             raise Interrupted(self.rules.stopped)
-        first = self._waiting[0] if self._waiting else None
-        if first is not None and first.run_key not in self._shared:
-            self.context.spending.check(self.context.launcher.reserve(first.spec()))
 
     def _start_some(self) -> bool:
         """Begins jobs while there are slots and nothing stands against it."""
@@ -199,7 +170,7 @@ class Pool:
                 self._keep(job, self.outcomes[job.run_id])
             elif job.run_key in self._shared:
                 self._settle(job, self._shared[job.run_key])
-            elif any(job.run_key == flight.job.run_key for flight in self._flights):
+            elif self._is_computed(job):
                 self._following.setdefault(job.run_key, []).append(job)
             elif self._flights.free_slots < 1 or not self._start(job):
                 self._waiting.appendleft(job)
@@ -207,16 +178,41 @@ class Pool:
             moved = True
         return moved
 
+    def _start_others(self) -> bool:
+        """Begins what the budget allows of the jobs behind one that it refuses: what was run before.
+
+        Raises:
+            BudgetReached: there is nothing, and nothing runs.
+        """
+        is_stuck = self._waiting and not self._flights and self._flights.free_slots > 0
+        if not is_stuck or self.context.stop.level is not StopLevel.GO:
+            return False
+        waiting, self._waiting = self._waiting, deque()
+        for job in waiting:
+            is_held = self._flights.free_slots < 1 or self._is_computed(job)
+            if is_held or not self._start(job):
+                self._waiting.append(job)
+        if len(self._waiting) == len(waiting):
+            self.context.spending.check(self.context.launcher.reserve(waiting[0].spec()))
+        return len(self._waiting) < len(waiting)
+
+    def _is_computed(self, job: Job) -> bool:
+        """Whether a job in flight computes the same."""
+        return any(job.run_key == flight.job.run_key for flight in self._flights)
+
     def _start(self, job: Job) -> bool:
-        """Adopts the job or hands it to the launcher; gives whether the budget allows it."""
+        """Takes the job over or hands it to the launcher; gives whether the budget allows it."""
         spec, launcher = job.spec(), self.context.launcher
         twin = launcher.find(spec)
         if twin is not None and twin not in (job.run_id, *self._refused):
             self._events.record(job, RunEventKind.ADOPTED, twin)
             self._flights.follow(job, spec, twin)
             return True
+        if job.is_bygone:
+            self._flights.follow(job, spec, job.run_id)
+            return True
         most = launcher.reserve(spec)
-        if self.context.spending.refusal(most) is not None:
+        if twin != job.run_id and self.context.spending.refusal(most) is not None:
             return False
         self._events.record(job, RunEventKind.INTENDED)
         self.context.spending.reserve(job.run_id, most)
@@ -226,7 +222,7 @@ class Pool:
     def _end(self, flight: Flight, result: JobResult) -> None:
         job, followers = flight.job, self._following.pop(flight.job.run_key, [])
         outcome = Outcome(result=result, reused_from=None if flight.is_own else flight.run_id)
-        weak, shared = self._is_weak(result), self._may_stand_in(result)
+        weak, shared = self._is_weak(job, result), self._may_stand_in(result)
         if weak or not shared:
             self._waiting.extendleft(reversed(followers))
         if not flight.is_own and (weak or not shared):
@@ -259,7 +255,8 @@ class Pool:
         return charge
 
     def _may_restart(self, job: Job, result: JobResult) -> bool:
-        return self._restarts[job.run_id] < MOST_RESTARTS and self.rules.may_restart(result)
+        again = self._restarts[job.run_id] < MOST_RESTARTS and not job.is_bygone
+        return again and self.rules.may_restart(result)
 
     def _settle(self, job: Job, outcome: Outcome, flight: Flight | None = None) -> None:
         """Records how a job ended, then counts it.
@@ -283,9 +280,9 @@ class Pool:
             self._shared.setdefault(job.run_key, Outcome(result=result, reused_from=source))
         self._on_end(job, outcome)
 
-    def _is_weak(self, result: JobResult | None) -> bool:
-        """Whether a job that says something ran at a weaker sandbox level than is wanted now."""
-        if result is None or result.is_inconclusive:
+    def _is_weak(self, job: Job, result: JobResult | None) -> bool:
+        """Whether a result that says something is of a weaker sandbox level than is wanted now."""
+        if result is None or result.is_inconclusive or job.is_bygone:
             return False
         return not at_least(result.sandbox_level, self.context.level)
 

@@ -17,7 +17,8 @@ from assets.config.site import site_of
 from assets.diffs.git import apply_diff
 from assets.errors import MachineError
 from assets.jobs.job import Job, Outcome
-from assets.jobs.pool import Pool, Rules
+from assets.jobs.pool import Pool
+from assets.jobs.rules import Rules
 from assets.jobs.spec import job_spec, scoring, training
 from lake.ids import content_hash, content_id
 from lake.tables import Blame, Patch
@@ -75,7 +76,9 @@ class SmokeRun:
         if result.is_inconclusive:
             raise MachineError(
                 f"the smoke run of patch {patch.patch_id} failed more than once because of the "
-                f"machine: {result.reason}. Repair it and run the same command again"
+                f"machine: {result.reason}. Expected a run that tells something about the patch: "
+                f"repair what {self.context.launcher.fetch(job.run_id)} shows and run the same "
+                "command again"
             )
         return _failure(result)
 

@@ -28,6 +28,9 @@ class PlannedRun:
     run_id: str
     files: Mapping[str, bytes]
     """The patched tree."""
+    is_bygone: bool = False
+    """Whether it was begun with something that is no longer here, such as another torch: it can be
+    waited for, and cannot be begun again."""
 
     @property
     def is_baseline(self) -> bool:
@@ -42,6 +45,11 @@ class PlannedRun:
     def placed(self, ordinal: int) -> "PlannedRun":
         """The same run at another place of its attempt."""
         return replace(self, ordinal=ordinal)
+
+    def recorded_as(self, run_id: str, run_key: str) -> "PlannedRun":
+        """The same run under the ids that were recorded when it was begun."""
+        is_bygone = run_key != self.run_key
+        return replace(self, run_id=run_id, run_key=run_key, is_bygone=is_bygone)
 
 
 def run_key(

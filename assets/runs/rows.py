@@ -30,7 +30,9 @@ def row_of(
     """The row of a run whose job has ended."""
     evaluation = result.evaluation or NO_EVALUATION
     versions = {name: version for name, version in result.versions.items() if version is not None}
-    versions |= {"torch": view.setup.site.torch, "evaluator": view.setup.evaluator}
+    versions |= {"evaluator": view.setup.evaluator}
+    if not planned.is_bygone:  # else nobody knows
+        versions["torch"] = view.setup.site.torch
     return Run(
         **view.keys,
         run_id=planned.run_id,

@@ -8,7 +8,8 @@ from assets.attempt.context import Context
 from assets.attempt.monitor import JobsProgress
 from assets.errors import MachineError
 from assets.jobs.job import Job, Outcome
-from assets.jobs.pool import Pool, Rules
+from assets.jobs.pool import Pool
+from assets.jobs.rules import Rules
 from assets.jobs.spec import job_spec, scoring, training
 from assets.runs.adoption import find_finished
 from assets.runs.plan import PlannedRun
@@ -102,6 +103,7 @@ class Training:
             spec=lambda: self._spec(planned),
             files=lambda: planned.files,
             essential=planned.is_baseline or not planned.is_screening,
+            is_bygone=planned.is_bygone,
         )
 
     def _spec(self, planned: PlannedRun) -> JobSpec:
@@ -125,7 +127,7 @@ class Training:
         view = self.context.view
         if view.profile.compute != "cpu":
             return None
-        past = view.history.baseline_runs() if view.epoch else []
+        past = view.baselines if view.epoch else []
         seconds = [run.cpu_seconds for run in past if run.status is RunStatus.FINISHED]
         seconds += [
             _cpu_seconds(self.pool.outcomes[each.run_id])
@@ -150,15 +152,19 @@ class Training:
         )
 
     def _refuse_a_broken_machine(self) -> None:
-        silent = [e for e in self._ended if self.pool.outcomes[e.run_id].is_inconclusive]
-        if silent and (any(e.is_baseline for e in silent) or len(silent) == len(self._ended)):
-            result = self.pool.outcomes[silent[0].run_id].result
+        ended = self._ended
+        silent = [each for each in ended if self.pool.outcomes[each.run_id].is_inconclusive]
+        baselines = [each for each in silent if each.is_baseline]
+        if silent and (baselines or len(silent) == len(ended)):
+            first = (baselines or silent)[0].run_id
+            result = self.pool.outcomes[first].result
+            also = f", {len(baselines)} of the baseline among them" if baselines else ""
             raise MachineError(
-                f"{len(silent)} of {len(self.planned)} jobs failed because of the machine, "
-                f"baselines among them: {result.reason if result else None}. Expected jobs that "
-                "tell something about their idea: repair what "
-                f"{self.context.launcher.fetch(silent[0].run_id)} shows and run the same "
-                "command again; the other jobs' results are kept"
+                f"{len(silent)} of the {len(ended)} jobs that ended failed because of the "
+                f"machine{also}: {result.reason if result else None}. Expected jobs that tell "
+                "something about their idea: repair what "
+                f"{self.context.launcher.fetch(first)} shows and run the same command again; the "
+                "other jobs' results are kept"
             )
 
 

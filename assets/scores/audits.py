@@ -14,7 +14,8 @@ from assets.attempt.monitor import JobsProgress
 from assets.diffs.git import apply_diff
 from assets.errors import MachineError
 from assets.jobs.job import Job, Outcome
-from assets.jobs.pool import Pool, Rules
+from assets.jobs.pool import Pool
+from assets.jobs.rules import Rules
 from assets.jobs.spec import declared_outputs, job_spec, scoring
 from assets.scores.candidates import Candidate
 from assets.scores.verdicts import (
@@ -120,7 +121,8 @@ class Audits:
         if result.is_inconclusive:
             raise MachineError(
                 f"the audit of run {one.run.run_id} failed more than once because of the machine: "
-                f"{result.reason}. The outputs are kept: repair it and run the same command again"
+                f"{result.reason}. Expected the kept outputs to be scored again: repair what "
+                f"{self.context.launcher.fetch(job.run_id)} shows and run the same command again"
             )
         deep = self.context.view.proof.deep
         self.done[one.run.run_id] = judged(one.score, result, deep=deep)
