@@ -15,14 +15,13 @@ from assets.attempt.spending import Bill
 from assets.config.home import PROJECT, Home
 from assets.jobs.smoke import may_smoke
 from assets.late import join_late
-from assets.results.history import History
 from assets.results.scored import Scored
-from assets.results.summary import Summary, summarize
+from assets.results.summary import Summary
+from assets.runs.keeping import clear_scored, ideas_before, summary_of
 from lake.attempts import Attempt
 from lake.stages import definition_of
-from lake.tables import Run, Stage
+from lake.tables import Stage
 from lake.writer import Origin
-from launchers import JobPhase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +93,10 @@ def work(
             session.writer.flush()
         counts = {"rows": len(produced.rows), **produced.counts}
         attempt = session.writer.complete(attempt, produced.rows, counts=counts)
-        known = _known(session, epoch)
-        summary = _summary(session, known)
+        known = ideas_before(session, epoch + 1)
+        summary = summary_of(session, known)
         if stage is Stage.SCORES:
-            _release(session, epoch, summary, known)
+            _clear(session, epoch, summary, known)
             if epoch % MAINTAINED == MAINTAINED - 1:
                 session.writer.lake.maintain()
         return Report(attempt=attempt, summary=summary, cost=context.spending.of_epoch)
@@ -119,18 +118,6 @@ def _begin(session: Session, stage: Stage, epoch: int, dagster_run_id: str | Non
     return opening.attempt
 
 
-def _known(session: Session, epoch: int) -> list[Scored]:
-    """The current ideas of the epochs so far."""
-    writer = session.writer
-    return History(writer.lake, writer.log, writer.campaign).before(epoch + 1)
-
-
-def _summary(session: Session, known: list[Scored]) -> Summary:
-    setup = session.setup
-    needed = setup.settings.confirm.needed
-    return summarize(known, setup.environment, setup.settings.profile, confirmations=needed)
-
-
 @cache
 def code_version() -> str:
     """Hash of Varve's own source, so that an attempt says what made it."""
@@ -141,19 +128,8 @@ def code_version() -> str:
     return digest.hexdigest()[:16]
 
 
-def _release(session: Session, epoch: int, summary: Summary, known: list[Scored]) -> None:
-    """Clear the folders of scored jobs; outputs of baselines and of the best are kept.
-
-    This covers the jobs of this epoch and the one before it, which may have ended after its scores,
-    and those that were kept until now; other campaigns clear their own.
-    """
-    writer, launcher = session.writer, session.setup.launcher
-    earlier = [scored for scored in known if scored.idea.epoch < epoch]
-    kept = _summary(session, earlier).kept_runs
+def _clear(session: Session, epoch: int, summary: Summary, known: list[Scored]) -> None:
+    """Clear the job folders of an epoch that was scored; a kill may have left those before it."""
     near = {each for each in (epoch - 1, epoch) if each >= 0}
-    runs = writer.lake.read(Run, campaign=writer.campaign, epoch=near)
-    own = {scored.run.run_id for scored in earlier if scored.run}
-    wanted = (kept & own) | {run.run_id for run in runs}
-    for run_id, state in launcher.states(wanted).items():
-        if state.phase is JobPhase.DONE:
-            launcher.release(run_id, keep_outputs=run_id in summary.kept_runs)
+    earlier = [scored for scored in known if scored.idea.epoch < epoch]
+    clear_scored(session, near, summary, earlier)

@@ -1,24 +1,33 @@
 """Runs that outlive the quorum of their epoch join its layer, whatever is killed meanwhile."""
 
+import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from importlib import metadata
 
 import pytest
-from campaigns import materialize, rows, search_all
+from campaigns import materialize, opened, rows, search_all
 from conftest import PROJECT, VARVE, child_environment, write_campaign
+from rows import run
 
 from assets.attempt.monitor import Hooks
 from assets.config.home import Home
 from assets.graph.search import open_search
-from lake import Lake, query
+from assets.runs.late import late_attempts, without_rows
+from lake import App, Journal, Lake, Writer, query
 from lake.tables import (
     AttemptEvent,
     AttemptKind,
+    Blame,
     Run,
     RunEvent,
     RunEventKind,
@@ -26,6 +35,7 @@ from lake.tables import (
     Selection,
     Stage,
 )
+from launchers.folder import LOCK, OUT, TREE
 
 pytestmark = pytest.mark.trains
 SLOW_SECONDS = 6.0
@@ -151,3 +161,110 @@ def test_a_kill_at_any_moment_loses_no_late_run_and_repeats_none(slow_home):
     ends = (RunEventKind.FINISHED, RunEventKind.FAILED)
     ended = Counter(e.run_id for e in rows(slow_home, RunEvent) if e.kind in ends)
     assert set(ended.values()) == {1}
+
+
+def exchange_torch(monkeypatch) -> None:
+    """Another version is installed from here on."""
+    real = metadata.version
+    monkeypatch.setattr(
+        "importlib.metadata.version", lambda name: "9.9" if name == "torch" else real(name)
+    )
+
+
+def close_first_epoch(home: Home) -> RunEvent:
+    """Works until the first epoch closes at its quorum; gives how its late run began."""
+    materialize(home, 0, Stage)
+    assert kinds(home, Stage.RUNS) == GROWN[:2]
+    known = {run.run_id for run in rows(home, Run)}
+    begun = [e for e in rows(home, RunEvent) if e.kind is RunEventKind.INTENDED]
+    (late,) = [event for event in begun if event.run_id not in known]
+    return late
+
+
+def wait_for_late(home: Home) -> Run:
+    """Waits for the late run; gives its row."""
+    known = {run.run_id for run in rows(home, Run)}
+    with open_search(home, "small", Hooks(sandbox="none"), doing="test") as search:
+        assert search.wait_for_late() == 1
+        assert search.wait_for_late() == 0
+    (row,) = [run for run in rows(home, Run) if run.run_id not in known]
+    return row
+
+
+def test_a_late_run_joins_as_it_was_begun_though_torch_was_exchanged_meanwhile(
+    slow_home, monkeypatch
+):
+    begun = close_first_epoch(slow_home)
+    exchange_torch(monkeypatch)
+    row = wait_for_late(slow_home)
+    assert (row.run_id, row.run_key) == (begun.run_id, begun.run_key)
+    assert row.value is not None
+    assert "torch" not in row.versions
+    is_whole(slow_home)
+
+
+def test_a_lost_late_run_is_not_begun_again_with_another_torch(slow_home, monkeypatch):
+    begun = close_first_epoch(slow_home)
+    supervisor = (slow_home.jobs / begun.run_id / LOCK).read_text().split()[0]
+    os.kill(int(supervisor), signal.SIGKILL)
+    exchange_torch(monkeypatch)
+    row = wait_for_late(slow_home)
+    assert (row.run_id, row.value, row.blame) == (begun.run_id, None, Blame.INFRASTRUCTURE)
+    found = Counter(e.kind for e in rows(slow_home, RunEvent) if e.run_id == begun.run_id)
+    assert (found[RunEventKind.INTENDED], found[RunEventKind.FAILED]) == (1, 1)
+    (score,) = [score for score in rows(slow_home, Score) if score.run_id == row.run_id]
+    assert score.reason == "the supervisor died"
+
+
+@pytest.mark.parametrize("ridge", ["1.0", "1e9"], ids=["the best", "not the best"])
+def test_the_folder_of_a_late_run_is_cleared_when_it_joins(slow_home, ridge):
+    catalog = slow_home.root.parent / "slow" / "catalog.toml"
+    catalog.write_text(catalog.read_text().replace("RIDGE = 1.0", f"RIDGE = {ridge}"))
+    close_first_epoch(slow_home)
+    materialize(slow_home, 1, Stage)
+    assert kinds(slow_home, Stage.RUNS) == GROWN[:2], "it must outlive the next epoch too"
+    row = wait_for_late(slow_home)
+    assert not (slow_home.jobs / row.run_id / TREE).exists()
+    best = opened(slow_home).summary().kept_runs
+    assert (row.run_id in best) == (ridge == "1.0")
+    kept = {run.run_id for run in rows(slow_home, Run) if has_outputs(slow_home, run)}
+    assert kept == best
+
+
+def has_outputs(home: Home, run: Run) -> bool:
+    return (home.jobs / run.run_id / OUT).exists()
+
+
+@pytest.fixture
+def healed(home) -> Iterator[Writer]:
+    """A runs attempt whose process died between the commit of its rows and the event."""
+    lake = Lake.open(home.lake)
+    place = {"campaign": "small", "epoch": 0, "n": 0}
+    with closing(Journal.open(home.journal("small"))) as journal:
+        writer = Writer(lake, journal, "small")
+        writer.begin(0, Stage.RUNS)
+        writer.record(begin_of("done"))
+        row = replace(run("done"), **place, run_id="done")
+        lake.append([row], app=App("rows/small/0000/runs/0", 1), seq=1)
+        yield Writer(lake, journal, "small")
+
+
+def begin_of(run_id: str, ordinal: int = 0) -> RunEvent:
+    told = {"run_key": "k", "ordinal": ordinal, "kind": RunEventKind.INTENDED}
+    return RunEvent(campaign="small", epoch=0, n=0, event_id=run_id, run_id=run_id, **told)
+
+
+def test_the_facts_of_a_healed_attempt_that_lacks_nothing_are_read_once(healed):
+    (attempt,) = late_attempts(healed.log)
+    assert without_rows(healed, attempt) == set()
+    healed.record(begin_of("never in a complete attempt", 1))
+    assert without_rows(healed, attempt) == set()
+
+
+def test_a_healed_attempt_that_lacks_a_row_is_asked_again_until_it_has_it(healed):
+    healed.record(begin_of("late", 1))
+    (attempt,) = late_attempts(healed.log)
+    assert without_rows(healed, attempt) == {"late"}
+    assert without_rows(healed, attempt) == {"late"}
+    row = replace(run("late"), campaign="small", run_id="late")
+    assert without_rows(healed, healed.extend(attempt, [row])) == set()

@@ -5,13 +5,14 @@ adoption   which of them somebody has run already
 training   the runs in the pool, and their rows (rows)
 confirm    which of the best run again with seeds that were drawn after their patches
 late       runs that outlived the quorum of their epoch
+keeping    what is kept of a job's folder once its run has a score
 """
 
 from collections.abc import Sequence
 
 from assets.attempt.context import Context, Produced
 from assets.runs.confirm import plan_confirmations
-from assets.runs.late import LATE, begun_runs, late_run_ids
+from assets.runs.late import LATE, begun_runs, late_run_ids, late_runs
 from assets.runs.plan import plan_runs
 from assets.runs.training import Training
 from lake.tables import Run, RunPurpose, RunStatus
@@ -43,10 +44,8 @@ def produce_late(context: Context, *, wait: bool) -> Produced:
         wait: whether to wait for those that still run.
     """
     present = context.view.rows(Run)
-    known = {run.run_id for run in present}
-    begun = begun_runs(context, plan_runs(context.view))
     stage = Training(context, quorum=1.0, what="late jobs")
-    stage.add([each for each in begun if each.run_id not in known])
+    stage.add(late_runs(context, plan_runs(context.view)))
     stage.pool.run(wait=wait)
     rows = stage.rows()
     counts = _counts([*present, *rows], late=len(stage.missing))
