@@ -179,7 +179,7 @@ class Pool:
         return moved
 
     def _start_others(self) -> bool:
-        """Begins what the budget allows of the jobs behind one that it refuses: what was run before.
+        """Begins those behind a job that the budget refuses which it allows: what was run before.
 
         Raises:
             BudgetReached: there is nothing, and nothing runs.
