@@ -179,7 +179,7 @@ class Pool:
         return moved
 
     def _start_others(self) -> bool:
-        """Begins those behind a job that the budget refuses which it allows: what was run before.
+        """Behind a job that the budget refuses, begins what was run before and costs nothing.
 
         Raises:
             BudgetReached: there is nothing, and nothing runs.
