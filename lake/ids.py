@@ -104,7 +104,7 @@ def event_id(
         n: Attempt.
         ordinal: Place of the job in its attempt.
         kind: A `RunEventKind`.
-        repeat: How many events of this kind the job had before; a lost job starts again.
+        repeat: How many events of this kind the place had before; a lost job starts again.
     """
     return content_id(campaign, epoch, stage, n, ordinal, kind, repeat)
 

@@ -15,12 +15,13 @@ from dataclasses import replace
 from importlib import metadata
 
 import pytest
-from campaigns import materialize, opened, rows, search_all
+from campaigns import PressedAfter, materialize, opened, rows, search_all
 from conftest import PROJECT, VARVE, child_environment, write_campaign
 from rows import run
 
-from assets.attempt.monitor import Hooks
+from assets.attempt.monitor import Hooks, Stop
 from assets.config.home import Home
+from assets.errors import Interrupted
 from assets.graph.search import open_search
 from assets.runs.late import late_attempts, without_rows
 from lake import App, Journal, Lake, Writer, query
@@ -214,6 +215,21 @@ def test_a_lost_late_run_is_not_begun_again_with_another_torch(slow_home, monkey
     assert (found[RunEventKind.INTENDED], found[RunEventKind.FAILED]) == (1, 1)
     (score,) = [score for score in rows(slow_home, Score) if score.run_id == row.run_id]
     assert score.reason == "the supervisor died"
+
+
+def test_events_of_an_attempt_that_is_resumed_with_another_torch_have_ids_of_their_own(
+    home, monkeypatch
+):
+    stop = Stop()
+    hooks = Hooks(monitor=PressedAfter(stop, done=2, times=1), stop=stop, sandbox="none")
+    with pytest.raises(Interrupted):
+        search_all(home, hooks=hooks)
+    exchange_torch(monkeypatch)
+    search_all(home, hooks=Hooks(sandbox="none"))
+    events = [event for event in rows(home, RunEvent) if event.epoch == 0]
+    begun = {event.run_id for event in events if event.kind is RunEventKind.INTENDED}
+    assert len(begun) > len({event.ordinal for event in events}), "some began under two ids"
+    assert len({event.event_id for event in events}) == len(events)
 
 
 @pytest.mark.parametrize("ridge", ["1.0", "1e9"], ids=["the best", "not the best"])

@@ -21,9 +21,12 @@ class JobEvents:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._count: Counter[tuple[str, RunEventKind]] = Counter()
+        self._at_place: Counter[tuple[int, RunEventKind]] = Counter()
+        """As the ids of events count: after an upgrade another job may have the place of one."""
         self._ends: dict[str, str] = {}
         for event in context.facts(RunEvent):
             self._count[event.run_id, event.kind] += 1
+            self._at_place[event.ordinal, event.kind] += 1
             if event.kind in ENDINGS and event.detail:
                 self._ends[event.run_id] = event.detail
 
@@ -55,7 +58,8 @@ class JobEvents:
     ) -> None:
         """Record durably that something happened; with the charge where the attempt's job ended."""
         view = self._context.view
-        repeat = self._count[job.run_id, kind]
+        repeat = self._at_place[job.ordinal, kind]
+        self._at_place[job.ordinal, kind] += 1
         self._count[job.run_id, kind] += 1
         identity = event_id(
             **view.keys, stage=view.stage, ordinal=job.ordinal, kind=kind, repeat=repeat
