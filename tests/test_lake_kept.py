@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -147,19 +148,43 @@ def test_a_table_that_was_replaced_in_its_place_is_read_anew(writer, tmp_path, f
     assert earlier == seen(Lake.open(folder)) != later
 
 
+def lay_over(copy: Path, folder: Path) -> None:
+    """Makes a folder what its copy was, as `rsync -a --delete` does it."""
+    copied = {path.relative_to(copy) for path in copy.rglob("*")}
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.relative_to(folder) not in copied:
+            path.unlink() if path.is_file() else path.rmdir()
+    shutil.copytree(copy, folder, dirs_exist_ok=True)
+
+
 def test_an_older_copy_that_was_laid_over_a_lake_is_another_lake(writer, tmp_path, folder):
     for stage in Stage:
         do_stage(writer, 0, stage, number=2)
     shutil.copytree(folder, tmp_path / "backup")
     do_stage(writer, 0, Stage.SCORES, number=1, again=True)
     later = seen(shared_lake(folder))
-    copied = {path.relative_to(tmp_path / "backup") for path in (tmp_path / "backup").rglob("*")}
-    for path in sorted(folder.rglob("*"), reverse=True):  # as rsync --delete does it
-        if path.relative_to(folder) not in copied:
-            path.unlink() if path.is_file() else path.rmdir()
-    shutil.copytree(tmp_path / "backup", folder, dirs_exist_ok=True)
+    lay_over(tmp_path / "backup", folder)
     earlier = seen(shared_lake(folder))
     assert earlier == seen(Lake.open(folder)) != later
+
+
+@pytest.mark.parametrize("epochs", [1, 2], ids=["as many commits", "more commits"])
+def test_whoever_goes_on_from_an_older_copy_is_read_and_not_what_was_there(
+    writer, tmp_path, folder, epochs
+):
+    for stage in Stage:
+        do_stage(writer, 0, stage, number=2)
+    shutil.copytree(folder, tmp_path / "backup")
+    for stage in Stage:
+        do_stage(writer, 1, stage, number=2)
+    before = seen(shared_lake(folder))
+    lay_over(tmp_path / "backup", folder)
+    with closing(Journal.open(tmp_path / "other.db")) as journal:
+        other = Writer(Lake.open(folder), journal, "demo")
+        for epoch in range(1, 1 + epochs):
+            for stage in Stage:
+                do_stage(other, epoch, stage, number=3)
+    assert seen(shared_lake(folder)) == seen(Lake.open(folder)) != before
 
 
 def test_whoever_read_scores_before_they_were_extended_sees_what_was_there(writer, folder):
