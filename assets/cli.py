@@ -25,6 +25,9 @@ def spoken_errors() -> Iterator[None]:
     """Show what a user can act on without a traceback; exit code 130 after Ctrl-C, else 1."""
     try:
         yield
+    except KeyboardInterrupt:
+        click.echo("varve: stopped at your request", err=True)
+        sys.exit(130)
     except TOLD as error:
         click.echo(f"varve: {visible(str(error))}", err=True)
         sys.exit(130 if isinstance(error, Interrupted) else 1)
@@ -56,7 +59,6 @@ def main() -> None:
       varve ui
     """
     gc.set_threshold(IMPORTED)
-    atexit.register(gc.freeze)  # nor is what is left looked through before the process ends
 
 
 @main.command()
@@ -79,6 +81,7 @@ def search(campaign: str, epochs: int | None, sandbox: str | None) -> None:
     """
     from assets.terminal.commands import search_in_terminal
 
+    atexit.register(gc.freeze)  # what is left is not looked through before the process ends
     with spoken_errors():
         search_in_terminal(find_home(), campaign, limit=epochs, sandbox=sandbox)
 
@@ -105,6 +108,7 @@ def backfill(campaign: str, span: str, sandbox: str | None) -> None:
     """
     from assets.terminal.commands import backfill_in_terminal
 
+    atexit.register(gc.freeze)  # what is left is not looked through before the process ends
     with spoken_errors():
         backfill_in_terminal(find_home(), campaign, span, sandbox=sandbox)
 

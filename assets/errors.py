@@ -30,6 +30,7 @@ NO_ROOM = {
     errno.EPERM,
     errno.EROFS,
     errno.ENOTDIR,
+    errno.ENAMETOOLONG,
     errno.EIO,
 }
 

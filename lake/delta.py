@@ -53,10 +53,10 @@ class Lake(Reading):
         text = str(uri).removeprefix("file://")
         if "://" not in text:
             text = str(Path(text).expanduser().absolute())
-        if set(text) & set("=*?["):
+        if set(text) & set("=*?[|%\\") or not text.isprintable():
             raise StorageError(
                 where=f"lake {text}",
-                found="one of the characters = * ? [ in its path",
+                found="one of the characters = * ? [ | % \\ or an invisible one in its path",
                 expected="a path without them, since readers take them for partitions or patterns",
                 todo="Put the lake elsewhere (VARVE_LAKE, VARVE_HOME)",
             )

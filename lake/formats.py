@@ -3,9 +3,10 @@
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
@@ -76,12 +77,25 @@ def as_csv(result: Result) -> str:
 
 
 def as_json(result: Result) -> str:
-    """A list of objects; times are ISO text, maps are objects, null is null."""
+    """A list of objects; times are ISO text, maps are objects, null is null.
+
+    A column whose name stands before it already has a number: `value`, `value_1`.
+    """
+    names = _told_apart(result.columns)
     records = [
-        {name: _plain(cell) for name, cell in zip(result.columns, row, strict=True)}
-        for row in result.rows
+        {name: _plain(cell) for name, cell in zip(names, row, strict=True)} for row in result.rows
     ]
     return json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _told_apart(columns: Sequence[str]) -> list[str]:
+    """The names, the second of the same name with `_1`, and so on."""
+    names: list[str] = []
+    for column in columns:
+        others = (f"{column}_{number}" for number in count(1))
+        taken = {*names, *columns}
+        names.append(column if column not in names else next(n for n in others if n not in taken))
+    return names
 
 
 FORMATS: dict[str, Callable[[Result], str]] = {"table": as_table, "csv": as_csv, "json": as_json}

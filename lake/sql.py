@@ -11,10 +11,12 @@ that a query mentions.
 
 import difflib
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lake.collecting import collected
 from lake.delta import Lake
 from lake.errors import QueryError, ReadOnlyError
 from lake.stages import STAGE_TABLE
@@ -67,22 +69,49 @@ def query(lake: Lake | str | Path, sql: str) -> Result:
     """
     import duckdb
 
+    if not _is_text(sql):
+        raise QueryError(
+            where="SQL",
+            found="bytes that are not UTF-8",
+            expected="a statement in UTF-8",
+            todo="Write it anew, or pass it through iconv",
+        )
     source = lake if isinstance(lake, Lake) else Lake.open(lake)
     connection = duckdb.connect(":memory:", config={"python_enable_replacements": "false"})
     try:
         _refuse_writing(connection, sql)
         _prepare(connection, source, sql)
-        connection.execute(sql)
-        described = connection.description or []
-        return Result(
-            columns=tuple(column[0] for column in described),
-            types=tuple(str(column[1]) for column in described),
-            rows=connection.fetchall(),
-        )
+        with ThreadPoolExecutor(1) as thread:
+            answer = thread.submit(_answer, connection, sql)
+            try:
+                return answer.result()
+            except KeyboardInterrupt:
+                connection.interrupt()
+                raise
     except duckdb.Error as error:
         raise _readable(error, sql) from error
     finally:
         connection.close()
+
+
+def _is_text(sql: str) -> bool:
+    """Whether a statement can be written in UTF-8: bytes of a command line may be anything."""
+    try:
+        sql.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _answer(connection: "duckdb.DuckDBPyConnection", sql: str) -> Result:
+    """What a statement gives; in a thread of its own, so that Ctrl-C finds one that listens."""
+    connection.execute(sql)
+    described = connection.description or []
+    return Result(
+        columns=tuple(column[0] for column in described),
+        types=tuple(str(column[1]) for column in described),
+        rows=connection.fetchall(),
+    )
 
 
 def connect(
@@ -143,7 +172,7 @@ def _history(connection: "duckdb.DuckDBPyConnection", lake: Lake, view: str) -> 
     else:
         from arro3.core import Table
 
-        frame = lake.scan(row_type, files).collect()
+        frame = collected(lake.scan(row_type, files))
         connection.register(f"{view}_frame", Table.from_arrow(frame))
         statement = relation_view(view, row_type, f"{view}_frame")
     connection.execute(statement)

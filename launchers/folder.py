@@ -84,7 +84,7 @@ def read_result(run: str) -> JobResult | None:
     try:
         with open(os.path.join(run, RESULT), "rb") as file:
             result = JobResult.from_json(file.read())
-    except (FileNotFoundError, ResultError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ResultError):
         return None
     return result if result.run_id == os.path.basename(run) else None
 

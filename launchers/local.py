@@ -50,7 +50,13 @@ class LocalLauncher:
         self.runs = Path(os.path.abspath(runs))
         self.data = Path(os.path.abspath(data))
         self.slots = slots
-        self.runs.mkdir(parents=True, exist_ok=True)
+        try:
+            self.runs.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:  # where no folder can be made, as in /proc
+            raise LauncherError(
+                f"{self.runs}: found that it cannot be made, expected a folder for job folders; "
+                "put the home elsewhere (VARVE_HOME)"
+            ) from error
         self._nursery = Nursery(passed_environment(os.environ))
 
     def site(self, needs: Needs) -> Site:

@@ -241,3 +241,58 @@ def wait_for_slow_job(home) -> None:
                 return
         time.sleep(0.05)
     raise AssertionError("no slow job was started")
+
+
+def run_to_end(home, *arguments: str | bytes) -> subprocess.CompletedProcess[str]:
+    """A command, whatever it ends with."""
+    return subprocess.run(
+        [sys.executable, str(VARVE), *arguments],
+        env=child_environment(home),
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_question_leaves_nothing_on_stderr(home):
+    done = run_to_end(home, "sql", "select 1 as a")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("sql", b"select '\xff'"), "bytes that are not UTF-8"),
+        (("search", "x" * 300), "no campaign 'xxx"),
+        (("backfill", "x" * 300, "--epochs", "0"), "no campaign 'xxx"),
+    ],
+)
+def test_what_a_command_line_may_hold_is_answered_in_words(home, arguments, said):
+    done = run_to_end(home, *arguments)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_home_that_cannot_be_made_is_told_in_words(home):
+    environment = child_environment(home) | {"VARVE_HOME": "/proc/nope"}
+    done = subprocess.run(
+        [sys.executable, str(VARVE), "campaigns"], env=environment, capture_output=True, text=True
+    )
+    assert "/proc/nope/runs: found that it cannot be made" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+ENDLESS = "with recursive t(x) as (select 1 union all select x + 1 from t) select count(*) from t"
+
+
+def test_ctrl_c_ends_a_question(home):
+    process = subprocess.Popen(
+        [sys.executable, str(VARVE), "sql", ENDLESS],
+        env=child_environment(home),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (130, "varve: stopped at your request\n")

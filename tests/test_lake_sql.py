@@ -318,6 +318,12 @@ def test_a_connection_serves_many_queries_and_stays_shut(finished):
     assert connection.execute("select count(*) from leaderboard").fetchall() == [(6,)]
 
 
+def test_columns_of_one_name_are_told_apart_in_json(finished):
+    sql = "select 1 as a, 2 as a, 3 as a_1, 4 as a"
+    (record,) = json.loads(FORMATS["json"](query(finished, sql)))
+    assert record == {"a": 1, "a_2": 2, "a_1": 3, "a_3": 4}
+
+
 def test_csv_json_and_table_show_the_same_rows(finished):
     sql = (
         "select title, measures, value, scores.created_at "

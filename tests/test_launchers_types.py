@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,7 @@ from launchers import (
     StepResult,
     Take,
 )
+from launchers.folder import read_result
 from launchers.job import JobPhase
 from launchers.plain import read, to_plain
 from launchers.steps import Step
@@ -293,3 +295,14 @@ def test_an_old_result_that_lacks_a_part_is_refused():
         if name in ("run_id", "run_key", "status", "sandbox_level", "cpu_seconds"):
             with pytest.raises(ResultError):
                 JobResult.from_json(text)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to(path.parent / "gone")])
+def test_what_is_no_result_file_is_no_result(tmp_path, make):
+    make(tmp_path / "result.json")
+    assert read_result(str(tmp_path)) is None
+
+
+def test_a_job_folder_that_is_a_file_has_no_result(tmp_path):
+    (tmp_path / "job").write_text("")
+    assert read_result(str(tmp_path / "job")) is None

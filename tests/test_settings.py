@@ -169,6 +169,12 @@ def test_keys_of_later_work_are_known_and_refused(tmp_path, changes):
             "'<<' appears twice",
         ),
         ("type: assets.campaign.Campaign\nattributes: {<<: 3}", "expected a mapping"),
+        ("seed: 2026-13-45", "cannot be read as YAML: month must be in"),
+        ("seed: 0x_", "cannot be read as YAML: invalid literal"),
+        ("seed: !!bool maybe", "cannot be read as YAML"),
+        ("seed: !!timestamp x", "cannot be read as YAML"),
+        ("a: " + "[" * 3000, "cannot be read as YAML"),
+        ("type: assets.campaign.Campaign\n1: 2\nb: 3\n", "1: unknown key"),
     ],
 )
 def test_a_file_that_is_no_campaign_is_refused(tmp_path, text, said):

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ValidationError
 
 from assets.errors import CampaignError
 
+UNREADABLE = (ValueError, KeyError, AttributeError, RecursionError)
+"""What PyYAML raises besides its own errors, for dates, numbers and tags that cannot be."""
 MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -47,8 +49,9 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401  a file may hold anything
     """
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _EachKeyOnce)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CampaignError(f"{path}: cannot be read as YAML: {error}") from error
+    except (OSError, yaml.YAMLError, *UNREADABLE) as error:
+        said = str(error) or type(error).__name__
+        raise CampaignError(f"{path}: cannot be read as YAML: {said}") from error
 
 
 def explain(path: Path, model: type[BaseModel], error: ValidationError) -> str:
