@@ -6,7 +6,6 @@ walk goes through an index of 64-bit hashes. A hash only finds candidates: the i
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from lake.collecting import collected
 from lake.delta import Lake
 from lake.tables import Idea
 
@@ -37,7 +36,7 @@ def ancestors(lake: Lake, idea_id: str, *, campaign: str | None = None) -> list[
     files = lake.files(Idea, campaign=campaign)
     if not files:
         return []
-    index = _Index(collected(lake.scan(Idea, files).select("idea_id", "parents")))
+    index = _Index(lake.scan(Idea, files).select("idea_id", "parents").collect())
     found: dict[str, int] = {}
     generation, depth = [idea_id], 0
     while generation:

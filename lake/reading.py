@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lake.attempts import Attempt, AttemptLog, Read
-from lake.collecting import collected
 from lake.columns import SEQ, read_schema
 from lake.handles import (
     PARTITIONS,
@@ -87,7 +86,7 @@ class Reading:
                 frame = frame.filter(pl.col(SEQ) <= seq)
             for column, values in (where or {}).items():
                 frame = frame.filter(pl.col(column).is_in(sorted(values)))
-            return sort_rows(from_frame(row_type, collected(frame)))
+            return sort_rows(from_frame(row_type, frame.collect()))
 
     def _holding(
         self,
@@ -130,7 +129,7 @@ class Reading:
             return self._kept.columns(
                 (row_type.table, campaign, *names),
                 files,
-                lambda new: collected(self.scan(row_type, new, path=FILE).select(file, *names)),
+                lambda new: self.scan(row_type, new, path=FILE).select(file, *names).collect(),
             )
 
     def layer(self, row_type: type[R], campaign: str, read: Read) -> list[R]:
@@ -158,7 +157,7 @@ class Reading:
             return self._kept.attempts(
                 campaign,
                 files,
-                lambda fresh: from_frame(AttemptEvent, collected(self.scan(AttemptEvent, fresh))),
+                lambda fresh: from_frame(AttemptEvent, self.scan(AttemptEvent, fresh).collect()),
             )
 
     def current(
@@ -191,7 +190,7 @@ class Reading:
         )
         with reached(self._handles.table_uri(row_type)):
             lines = self.scan(row_type, files).join(wanted, on=["epoch", "n"], how="inner")
-            return collected(lines.filter(pl.col(SEQ) <= pl.col("upto")).drop("upto"))
+            return lines.filter(pl.col(SEQ) <= pl.col("upto")).drop("upto").collect()
 
     def files(
         self,

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lake.collecting import collected
 from lake.delta import Lake
 from lake.errors import QueryError, ReadOnlyError
 from lake.stages import STAGE_TABLE
@@ -172,7 +171,7 @@ def _history(connection: "duckdb.DuckDBPyConnection", lake: Lake, view: str) -> 
     else:
         from arro3.core import Table
 
-        frame = collected(lake.scan(row_type, files))
+        frame = lake.scan(row_type, files).collect()
         connection.register(f"{view}_frame", Table.from_arrow(frame))
         statement = relation_view(view, row_type, f"{view}_frame")
     connection.execute(statement)
