@@ -158,6 +158,7 @@ def serve(descriptor: int) -> int:
             return 0
         try:
             if os.fork() == 0:
+                connection.close()  # else it would outlive the nursery, and asking would wait
                 _become_supervisor(main, message.decode(), descriptors[0])
             answer = READY
         except OSError:
