@@ -33,6 +33,10 @@ SPARE_FILES = 64
 """Whoever reads a campaign for the first time opens every file: 0.25 CPU ms each (measured)."""
 
 
+MIGRATIONS = 5
+"""How often an append begins again because another process changed the table's schema."""
+
+
 class App(NamedTuple):
     """An application transaction: an append that is done once."""
 
@@ -86,10 +90,19 @@ class Lake(Reading):
         self, row_type: type[Row], frame: "pl.DataFrame", *, app: App | None = None
     ) -> bool:
         """Appends a frame of the table's schema in one commit; see `append`."""
+        from deltalake.exceptions import CommitFailedError
+
         with self._lock, reached(self._handles.table_uri(row_type)):
-            if app is not None and self.committed(row_type, app.app_id) >= app.version:
-                return False
-            self._write(self._handles.made(row_type), frame, app)
+            for last in (False,) * MIGRATIONS + (True,):
+                if app is not None and self.committed(row_type, app.app_id) >= app.version:
+                    return False
+                try:
+                    self._write(self._handles.made(row_type), frame, app)
+                    return True
+                except CommitFailedError as error:  # nothing was committed
+                    if last or "changed since last commit" not in str(error):
+                        raise
+                    self._handles.forget(row_type)
         return True
 
     def committed(self, row_type: type[Row], app_id: str) -> int:
@@ -107,16 +120,15 @@ class Lake(Reading):
             write_deltalake,
         )
 
-        older = schema_version(table) < SCHEMA_VERSION
-        narrower = {field.name for field in table.schema().fields} - set(frame.columns)
-        if older:
+        has_all = {field.name for field in table.schema().fields} == set(frame.columns)
+        if schema_version(table) < SCHEMA_VERSION:
             newest = {SCHEMA_PROPERTY: str(SCHEMA_VERSION)}
             table.alter.set_table_properties(newest, raise_if_not_exists=False)
         write_deltalake(
             table,
             frame,
             mode="append",
-            schema_mode="merge" if older or narrower else None,
+            schema_mode=None if has_all else "merge",
             commit_properties=CommitProperties(
                 max_commit_retries=100,
                 app_transactions=[Transaction(*app)] if app is not None else None,

@@ -137,8 +137,12 @@ class Handles:
         return table
 
     def _create(self, row_type: type[Row]) -> None:
-        """Makes the table; losing the race against another process is as good as winning it."""
-        from deltalake import DeltaTable, Schema
+        """Makes the table; losing the race against another process is as good as winning it.
+
+        Never tried again: a creation that is retried is committed as version 1 of the table that
+        won, and its metadata fail every append that goes on meanwhile.
+        """
+        from deltalake import CommitProperties, DeltaTable, Schema
         from deltalake.exceptions import DeltaError
 
         try:
@@ -154,6 +158,7 @@ class Handles:
                     FIRST_PROPERTY: str(SCHEMA_VERSION),
                 },
                 raise_if_key_not_exists=False,
+                commit_properties=CommitProperties(max_commit_retries=0),
             )
         except DeltaError:
             if self.newest(row_type) is None:

@@ -2,11 +2,13 @@
 
 import dataclasses
 import importlib
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timezone
 from enum import StrEnum
 from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -219,6 +221,41 @@ def test_a_lake_made_by_an_older_schema_opens_and_grows(tmp_path):
     assert lake.query(store, counted).rows == [(2, 1)]
 
 
+def run_processes(*calls: tuple) -> None:
+    context = get_context("spawn")
+    processes = [context.Process(target=call[0], args=call[1:]) for call in calls]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+
+
+def append_at(uri: str, campaign: str, barrier: Barrier) -> None:
+    store = Lake.open(uri)
+    barrier.wait(60)
+    assert store.append([score(campaign=campaign, score_id=campaign)], app=App(campaign, 0))
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_processes_that_make_or_migrate_a_table_at_once_all_append(tmp_path, older):
+    for i in range(4):
+        uri = tmp_path / str(i)
+        if older:
+            make_table(f"{uri}/scores", version=SCHEMA_VERSION - 1, without="reason")
+        barrier = get_context("spawn").Barrier(5)
+        run_processes(*((append_at, str(uri), name, barrier) for name in "vwxyz"))
+        ids = sorted(row.score_id for row in Lake.open(uri).read(Score))
+        assert ids == ["old"] * older + list("vwxyz")
+        made = [path for path in (uri / "scores/_delta_log").glob("*.json") if makes(path)]
+        assert older or len(made) == 1
+
+
+def makes(log_entry: Path) -> bool:
+    """Whether a commit sets the table's metadata."""
+    return any("metaData" in json.loads(line) for line in log_entry.read_text().splitlines())
+
+
 def append_many(uri: str, campaign: str, commits: int) -> None:
     store = Lake.open(uri)
     for i in range(commits):
@@ -229,16 +266,6 @@ def append_many(uri: str, campaign: str, commits: int) -> None:
 def maintain_often(uri: str, times: int) -> None:
     for _ in range(times):
         Lake.open(uri).maintain(small_files=1)
-
-
-def run_processes(*calls: tuple) -> None:
-    context = get_context("spawn")
-    processes = [context.Process(target=call[0], args=call[1:]) for call in calls]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-        assert process.exitcode == 0
 
 
 def test_campaigns_of_four_processes_write_at_once_and_lose_nothing(tmp_path):
