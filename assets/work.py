@@ -1,9 +1,7 @@
 """Work on one stage of one epoch: begin or resume an attempt, produce its rows, complete it."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 
 from assets import evolution, ideas, patches, runs, scores
 from assets.attempt.context import Context, Produced
@@ -12,7 +10,8 @@ from assets.attempt.monitor import Hooks
 from assets.attempt.order import reads_of
 from assets.attempt.session import Session, open_session
 from assets.attempt.spending import Bill
-from assets.config.home import PROJECT, Home
+from assets.config.code import code_version
+from assets.config.home import Home
 from assets.jobs.smoke import may_smoke
 from assets.late import join_late
 from assets.results.scored import Scored
@@ -116,16 +115,6 @@ def _begin(session: Session, stage: Stage, epoch: int, dagster_run_id: str | Non
         again=True,
     )
     return opening.attempt
-
-
-@cache
-def code_version() -> str:
-    """Hash of Varve's own source, so that an attempt says what made it."""
-    digest = hashlib.sha256()
-    for room in ("assets", "lake", "launchers"):
-        for path in sorted((PROJECT / room).rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _clear(session: Session, epoch: int, summary: Summary, known: list[Scored]) -> None:

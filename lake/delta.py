@@ -10,17 +10,14 @@ nothing here reads the environment. Not here: reading (`lake.reading`), the orde
 an attempt (`lake.writer`), durability of single facts (`lake.journal`), SQL (`lake.sql`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lake.columns import SCHEMA_VERSION
+from lake.commits import commit_metadata
 from lake.errors import StorageError
-from lake.handles import (
-    SCHEMA_PROPERTY,
-    reached,
-    schema_version,
-)
+from lake.handles import reached
+from lake.properties import keep_log
 from lake.reading import Reading
 from lake.schema import to_frame
 from lake.tables import ROW_TYPES, Row
@@ -66,13 +63,22 @@ class Lake(Reading):
             )
         return cls(text.rstrip("/"))
 
-    def append(self, rows: Sequence[Row], *, app: App | None = None, seq: int = 0) -> bool:
+    def append(
+        self,
+        rows: Sequence[Row],
+        *,
+        app: App | None = None,
+        seq: int = 0,
+        code_version: str | None = None,
+    ) -> bool:
         """Appends rows of one table in one commit.
 
         Args:
             rows: Rows of one type; without rows nothing is committed.
             app: Transaction under which the rows are appended at most once.
             seq: Attempt event that makes the rows visible (tables of a stage).
+            code_version: Of the Varve that appends; kept in the commit with what the rows say of
+                themselves (`lake.commits`).
 
         Returns:
             False when this transaction, or a later one of its name, is already committed.
@@ -84,12 +90,18 @@ class Lake(Reading):
         """
         if not rows:
             return True
-        return self.append_frame(type(rows[0]), to_frame(rows, seq=seq), app=app)
+        said = commit_metadata(rows, code_version)
+        return self.append_frame(type(rows[0]), to_frame(rows, seq=seq), app=app, said=said)
 
     def append_frame(
-        self, row_type: type[Row], frame: "pl.DataFrame", *, app: App | None = None
+        self,
+        row_type: type[Row],
+        frame: "pl.DataFrame",
+        *,
+        app: App | None = None,
+        said: Mapping[str, str] | None = None,
     ) -> bool:
-        """Appends a frame of the table's schema in one commit; see `append`."""
+        """Appends a frame of the table's schema in one commit that says this of itself."""
         from deltalake.exceptions import CommitFailedError
 
         with self._lock, reached(self._handles.table_uri(row_type)):
@@ -97,7 +109,7 @@ class Lake(Reading):
                 if app is not None and self.committed(row_type, app.app_id) >= app.version:
                     return False
                 try:
-                    self._write(self._handles.made(row_type), frame, app)
+                    self._write(self._handles.made(row_type), frame, app, said)
                     return True
                 except CommitFailedError as error:  # nothing was committed
                     if last or "changed since last commit" not in str(error):
@@ -112,29 +124,27 @@ class Lake(Reading):
             version = table.transaction_version(app_id) if table is not None else None
         return -1 if version is None else int(version)
 
-    def _write(self, table: "DeltaTable", frame: "pl.DataFrame", app: App | None) -> None:
-        from deltalake import (
-            CommitProperties,
-            PostCommitHookProperties,
-            Transaction,
-            write_deltalake,
-        )
+    def _write(
+        self,
+        table: "DeltaTable",
+        frame: "pl.DataFrame",
+        app: App | None,
+        said: Mapping[str, str] | None,
+    ) -> None:
+        from deltalake import CommitProperties, Transaction, write_deltalake
 
         has_all = {field.name for field in table.schema().fields} == set(frame.columns)
-        if schema_version(table) < SCHEMA_VERSION:
-            newest = {SCHEMA_PROPERTY: str(SCHEMA_VERSION)}
-            table.alter.set_table_properties(newest, raise_if_not_exists=False)
         write_deltalake(
             table,
             frame,
             mode="append",
             schema_mode=None if has_all else "merge",
             commit_properties=CommitProperties(
+                custom_metadata=dict(said or {}),
                 max_commit_retries=100,
                 app_transactions=[Transaction(*app)] if app is not None else None,
             ),
-            # No version of a lake is forgotten; looking for old ones lists the log each time.
-            post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+            post_commithook_properties=keep_log(),
         )
 
     def maintain(self, *, small_files: int = 8) -> dict[str, int]:
@@ -157,17 +167,24 @@ class Lake(Reading):
         }
 
     def _maintain(self, row_type: type[Row], small_files: int) -> int:
-        """Compacts one table; a conflict with another compaction leaves it for next time."""
+        """Compacts one table; a conflict with another process leaves it for next time."""
         from deltalake.exceptions import CommitFailedError
 
         with self._lock, reached(self._handles.table_uri(row_type)):
-            table = self._handles.made(row_type)
-            removed, partitions = 0, max(1, len(table.partitions()))
-            if len(table.file_uris()) > min(small_files * partitions, partitions + SPARE_FILES):
-                try:
-                    removed = int(table.optimize.compact()["numFilesRemoved"])
-                except CommitFailedError:
-                    removed = 0
-            table.create_checkpoint()
+            try:
+                table = self._handles.made(row_type)
+                removed = _compact(table, small_files)
+                table.create_checkpoint()
+            except CommitFailedError:
+                removed = 0
             self._handles.forget(row_type)
             return removed
+
+
+def _compact(table: "DeltaTable", small_files: int) -> int:
+    """Compacts a table that has too many files; gives how many were replaced."""
+    partitions = max(1, len(table.partitions()))
+    if len(table.file_uris()) <= min(small_files * partitions, partitions + SPARE_FILES):
+        return 0
+    metrics = table.optimize.compact(post_commithook_properties=keep_log())
+    return int(metrics["numFilesRemoved"])

@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lake.columns import SCHEMA_VERSION, delta_schema
 from lake.errors import LakeError, SchemaError, StorageError
+from lake.properties import (
+    FIRST_PROPERTY,
+    first_properties,
+    keep_log,
+    lacking_properties,
+    schema_version,
+)
 from lake.tables import Row
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 PARTITIONS = ["campaign", "epoch"]
-CHECKPOINT_INTERVAL = 20
-"""Commits between checkpoints. Opening and committing cost 0.3 CPU ms per commit since the last one
-(measured), a checkpoint 10."""
 HANDLE_COMMITS = 20
 """Commits after which a table handle is reopened: an old one slows by 0.1 ms per commit."""
-SCHEMA_PROPERTY = "varve.schema"
-FIRST_PROPERTY = "varve.first_schema"
-"""The version that made the table; its files lack the columns that came later."""
 
 
 class Stored(NamedTuple):
@@ -122,7 +123,11 @@ class Handles:
         return not log_entry(self.table_uri(row_type), version + 1).exists()
 
     def made(self, row_type: type[Row]) -> "DeltaTable":
-        """The table in its newest state, created if it does not exist."""
+        """The table in its newest state for an append: created, or given what it lacks.
+
+        Raises:
+            CommitFailedError: Another process was giving it the same.
+        """
         table = self.newest(row_type)
         if table is None:
             self._create(row_type)
@@ -133,6 +138,11 @@ class Handles:
                 found="no table, just after it was made",
                 expected="a Delta table",
                 todo="Check whether another program removes files of the lake",
+            )
+        lacking = lacking_properties(table)
+        if lacking:
+            table.alter.set_table_properties(
+                lacking, raise_if_not_exists=False, post_commithook_properties=keep_log()
             )
         return table
 
@@ -151,12 +161,7 @@ class Handles:
                 Schema.from_json(delta_schema(row_type)),
                 mode="ignore",
                 partition_by=PARTITIONS,
-                configuration={
-                    "delta.appendOnly": "true",
-                    "delta.checkpointInterval": str(CHECKPOINT_INTERVAL),
-                    SCHEMA_PROPERTY: str(SCHEMA_VERSION),
-                    FIRST_PROPERTY: str(SCHEMA_VERSION),
-                },
+                configuration=first_properties(),
                 raise_if_key_not_exists=False,
                 commit_properties=CommitProperties(max_commit_retries=0),
             )
@@ -193,11 +198,6 @@ def _identity(path: Path) -> tuple[int, int, int] | None:
     except FileNotFoundError:
         return None
     return (found.st_ino, found.st_mtime_ns, found.st_size)
-
-
-def schema_version(table: "DeltaTable", name: str = SCHEMA_PROPERTY) -> int:
-    """The version that a property of the table names; 0 where it has none."""
-    return int(table.metadata().configuration.get(name, "0"))
 
 
 def stored(table: "DeltaTable | None") -> Stored:

@@ -2,9 +2,11 @@
 
 One SQLite file per campaign (WAL, synchronous FULL). A fact is on disk when `append` returns; from
 there it moves to Delta in batches, one commit per table. Each batch is an application transaction
-`journal/<uuid of the file>` whose version is the last row number in it, so a crash at any point
-loses nothing and repeats nothing: what is already committed is dropped, not sent again. Events of
-attempts move last, so that an attempt is not visible before the facts that it rests on.
+`journal/<identity of the file>` whose version is the last row number in it, so a crash at any point
+loses nothing and repeats nothing: what is already committed is dropped, not sent again. It is
+dropped only where the lake really has it, since a copy of the file, in a copied home, counts on
+from the same number. Events of attempts move last, so that an attempt is not visible before the
+facts that it rests on.
 
 Only the holder of the campaign's lock uses its journal; the holder's threads may share it. SQLite's
 WAL needs a local disk. Not here: which facts are journaled (`lake.writer`).
@@ -14,7 +16,7 @@ import json
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -52,7 +54,10 @@ class Journal:
             self._db.executescript(SCHEMA)
             self._db.execute("INSERT OR IGNORE INTO meta VALUES ('uuid', ?)", [uuid.uuid4().hex])
             found = self._db.execute("SELECT value FROM meta WHERE name = 'uuid'").fetchone()
+            last = self._db.execute("SELECT coalesce(max(id), 0) FROM facts").fetchone()
         self.app_id = f"journal/{found[0]}"
+        self._inherited: int = last[0]
+        """Newest row that an earlier holder left here."""
 
     @classmethod
     def open(cls, path: str | Path) -> "Journal":
@@ -80,8 +85,12 @@ class Journal:
         with self._lock, self._reached():
             return int(self._db.execute("SELECT count(*) FROM facts").fetchone()[0])
 
-    def drain(self, lake: Lake) -> int:
+    def drain(self, lake: Lake, *, code_version: str | None = None) -> int:
         """Moves everything that is here now to the lake.
+
+        Args:
+            lake: Where to.
+            code_version: Of the Varve that moves it; the commits name it.
 
         Returns:
             Number of rows moved.
@@ -94,21 +103,46 @@ class Journal:
                 last = self._db.execute("SELECT coalesce(max(id), 0) FROM facts").fetchone()[0]
                 found = self._db.execute("SELECT DISTINCT tbl FROM facts").fetchall()
             tables = sorted((table for (table,) in found), key=lambda t: (t == MOVED_LAST, t))
-            return sum(self._drain_table(lake, table, last) for table in tables)
+            return sum(self._drain_table(lake, table, last, code_version) for table in tables)
 
-    def _drain_table(self, lake: Lake, table: str, last: int) -> int:
+    def _drain_table(self, lake: Lake, table: str, last: int, code_version: str | None) -> int:
         """Moves the rows of one table up to row number `last`."""
         row_type = self._row_type(table)
         moved = 0
         while batch := self._batch(table, last):
-            known = lake.committed(row_type, self.app_id)
-            rows = [from_record(row_type, json.loads(body)) for id_, body in batch if id_ > known]
             newest = batch[-1][0]
-            lake.append(rows, app=App(self.app_id, newest))
+            rows = self._not_moved(lake, row_type, batch)
+            if not lake.append(rows, app=App(self.app_id, newest), code_version=code_version):
+                continue  # somebody else's commit under this identity: look again
             with self._reached():
                 self._db.execute("DELETE FROM facts WHERE tbl = ? AND id <= ?", [table, newest])
             moved += len(rows)
         return moved
+
+    def _not_moved(
+        self, lake: Lake, row_type: type[Row], batch: Sequence[tuple[int, str]]
+    ) -> list[Row]:
+        """The rows of a batch that are not in the lake.
+
+        What an earlier holder left, and what the lake counts as moved, is looked for there. Where a
+        row that counts as moved is missing, a copy of this file has used its number: numbers of
+        this identity say nothing any more, and this file takes another one.
+        """
+        known = lake.committed(row_type, self.app_id)
+        rows = [(id_, from_record(row_type, json.loads(body))) for id_, body in batch]
+        doubtful = [row for id_, row in rows if id_ <= max(known, self._inherited)]
+        if not doubtful:
+            return [row for _, row in rows]
+        moved = _moved(lake, row_type, doubtful)
+        missing = [(id_, row) for id_, row in rows if _mark(row) not in moved]
+        if any(id_ <= known for id_, _ in missing):
+            self._take_identity(uuid.uuid4().hex)
+        return [row for _, row in missing]
+
+    def _take_identity(self, found: str) -> None:
+        with self._reached():
+            self._db.execute("UPDATE meta SET value = ? WHERE name = 'uuid'", [found])
+        self.app_id = f"journal/{found}"
 
     def _batch(self, table: str, last: int) -> list[tuple[int, str]]:
         select = "SELECT id, body FROM facts WHERE tbl = ? AND id <= ? ORDER BY id LIMIT ?"
@@ -152,6 +186,17 @@ class Journal:
                 expected="a SQLite file on a local disk that can be written",
                 todo="Check free disk space and permissions; nothing that was appended is lost",
             ) from error
+
+
+def _moved(lake: Lake, row_type: type[Row], rows: Sequence[Row]) -> set[str]:
+    """Marks of what the lake has at the places of these rows."""
+    epochs = {row.epoch for row in rows}
+    return {_mark(row) for row in lake.read(row_type, campaign=rows[0].campaign, epoch=epochs)}
+
+
+def _mark(row: Row) -> str:
+    """What tells a row from others: all of it; of an event its place, since the first one holds."""
+    return row.attempt_id if isinstance(row, AttemptEvent) else _body(row)
 
 
 def _body(row: Row) -> str:

@@ -9,15 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lake.attempts import Attempt, AttemptLog, Read
 from lake.columns import SEQ, read_schema
-from lake.handles import (
-    PARTITIONS,
-    Handles,
-    Stored,
-    reached,
-    schema_version,
-    stored,
-)
+from lake.handles import PARTITIONS, Handles, Stored, reached, stored
 from lake.kept import FILE, Kept
+from lake.properties import schema_version
 from lake.schema import from_frame, sort_rows
 from lake.stages import STAGE_TABLES, stage_of
 from lake.tables import AttemptEvent, Row

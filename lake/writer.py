@@ -44,9 +44,19 @@ UNKNOWN = Origin()
 class Writer:
     """Everything that one campaign writes."""
 
-    def __init__(self, lake: Lake, journal: Journal, campaign: str) -> None:
-        """Moves what an earlier holder left in the journal, and heals its last commit."""
+    def __init__(
+        self, lake: Lake, journal: Journal, campaign: str, *, code_version: str | None = None
+    ) -> None:
+        """Moves what an earlier holder left in the journal, and heals its last commit.
+
+        Args:
+            lake: Where to.
+            journal: The campaign's own.
+            campaign: Whose rows.
+            code_version: Of the Varve that writes; its commits name it.
+        """
         self.lake, self.journal, self.campaign = lake, journal, campaign
+        self._code_version = code_version
         self.flush()
         self.log: AttemptLog = lake.attempts(campaign)
         for attempt in self.log.open_attempts():
@@ -99,7 +109,7 @@ class Writer:
 
     def flush(self) -> int:
         """Moves what is in the journal to Delta; gives the number of rows."""
-        return self.journal.drain(self.lake)
+        return self.journal.drain(self.lake, code_version=self._code_version)
 
     def read(
         self,
@@ -186,7 +196,8 @@ class Writer:
         _refuse_strangers(attempt, rows)
         self.flush()
         seq = attempt.seq + 1
-        if not self.lake.append(rows, app=App(_app_id(attempt), seq), seq=seq):
+        app = App(_app_id(attempt), seq)
+        if not self.lake.append(rows, app=app, seq=seq, code_version=self._code_version):
             self._refuse_other_rows(attempt, rows, seq)
         event = self._event(
             (attempt.epoch, attempt.stage, attempt.n, seq),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import lake
 from lake import App, Lake, RowError, SchemaError, StorageError, ids
 from lake.columns import SCHEMA_VERSION, Column, Kind, frame_schema, row_columns
-from lake.handles import SCHEMA_PROPERTY
+from lake.properties import SCHEMA_PROPERTY
 from lake.schema import from_frame, from_record, sort_rows, to_frame, to_record
 from lake.tables import ROW_TYPES, Idea, IdeaKind, Row, Score, ScoreStatus
 

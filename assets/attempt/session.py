@@ -9,6 +9,7 @@ from assets.attempt.context import Context
 from assets.attempt.monitor import Hooks
 from assets.attempt.spending import Spending
 from assets.attempt.view import view_of
+from assets.config.code import code_version
 from assets.config.home import Home
 from assets.config.identity import check_identity
 from assets.config.sandbox import choose_level
@@ -77,6 +78,6 @@ def open_session(home: Home, campaign: str, hooks: Hooks) -> Iterator[Session]:
     """
     setup = survey(home, campaign)
     with closing(Journal.open(home.journal(campaign))) as journal:
-        writer = Writer(shared_lake(home.lake), journal, campaign)
+        writer = Writer(shared_lake(home.lake), journal, campaign, code_version=code_version())
         check_identity(campaign, setup.identity, writer.log)
         yield Session(setup=setup, writer=writer, hooks=hooks)

@@ -13,6 +13,7 @@ from assets.attempt.lock import held
 from assets.attempt.monitor import Hooks, StopLevel
 from assets.attempt.order import missing_stages
 from assets.attempt.session import open_session
+from assets.config.code import code_version
 from assets.config.home import Home
 from assets.config.identity import check_identity
 from assets.config.settings import CampaignSettings, read_campaign
@@ -131,7 +132,7 @@ def open_search(home: Home, campaign: str, hooks: Hooks, *, doing: str) -> Itera
         fail_dead_runs(instance)
         lake = shared_lake(home.lake)
         with closing(Journal.open(home.journal(campaign))) as journal:
-            Writer(lake, journal, campaign)
+            Writer(lake, journal, campaign, code_version=code_version())
         lake.maintain()
         search = Search(home, campaign, instance, hooks)
         search.launcher.reconcile()
