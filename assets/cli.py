@@ -201,6 +201,24 @@ def ui(port: int) -> None:
         serve_ui(find_home(), port)
 
 
+@main.command("rebuild-history")
+def rebuild() -> None:
+    """Make Dagster's history again from the lake, where it is damaged or lost.
+
+    The old one is set aside, with its logs, and nothing is started. The UI then shows every epoch
+    and stage that the lake has.
+
+    \b
+    Example: varve rebuild-history
+    """
+    from assets.graph.rebuild import rebuild_history
+
+    with spoken_errors():
+        rebuilt = rebuild_history(find_home())
+        aside = f"; the old one lies in {rebuilt.aside}" if rebuilt.aside else ""
+        click.echo(f"{rebuilt.attempts} attempts of the lake stand in the new history{aside}")
+
+
 @main.command()
 def doctor() -> None:
     """Say where git is, which sandbox levels this machine has, and how to get the next better one.

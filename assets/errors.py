@@ -74,6 +74,10 @@ class HeldError(VarveError):
     """Another process works on the campaign."""
 
 
+class HistoryError(VarveError):
+    """Dagster's history cannot be read; the results are in the lake, from which it can be made."""
+
+
 class MachineError(VarveError):
     """Jobs fail for reasons that say nothing about their ideas; the attempt stays open."""
 

@@ -11,6 +11,7 @@ from lake.delta import App, Lake
 from lake.errors import (
     AttemptError,
     LakeError,
+    LeaseError,
     QueryError,
     ReadOnlyError,
     RowError,
@@ -19,6 +20,7 @@ from lake.errors import (
 )
 from lake.formats import FORMATS
 from lake.journal import Journal
+from lake.lease import Lease
 from lake.lineage import Ancestor, ancestors
 from lake.sql import Result, connect, query
 from lake.stages import DEFINITIONS, STAGE_TABLE, StageDefinition
@@ -42,6 +44,8 @@ __all__ = [
     "Journal",
     "Lake",
     "LakeError",
+    "Lease",
+    "LeaseError",
     "Opening",
     "OpeningKind",
     "QueryError",

@@ -4,6 +4,7 @@ LakeError
 ├── RowError        a row cannot be stored: a NaN, a wrong type, an attempt it does not belong to
 ├── SchemaError     tables or a journal were made by a newer schema, or hold an unknown word
 ├── AttemptError    a stage attempt is in the wrong state for what is asked
+├── LeaseError      another process holds what only one may work on
 ├── StorageError    the table, the journal or the disk cannot be reached or written
 └── QueryError      SQL that failed, or that names what the lake does not have
     └── ReadOnlyError    SQL that would change something or read outside the lake
@@ -37,6 +38,10 @@ class SchemaError(LakeError):
 
 class AttemptError(LakeError):
     """A stage attempt is in the wrong state for what is asked."""
+
+
+class LeaseError(LakeError):
+    """Another process holds what only one may work on, or has taken it over."""
 
 
 class StorageError(LakeError):

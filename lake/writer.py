@@ -10,7 +10,7 @@ Only the holder of the campaign's lock uses its writer. Not here: the lock itsel
 stages do.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -45,7 +45,13 @@ class Writer:
     """Everything that one campaign writes."""
 
     def __init__(
-        self, lake: Lake, journal: Journal, campaign: str, *, code_version: str | None = None
+        self,
+        lake: Lake,
+        journal: Journal,
+        campaign: str,
+        *,
+        code_version: str | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         """Moves what an earlier holder left in the journal, and heals its last commit.
 
@@ -54,9 +60,10 @@ class Writer:
             journal: The campaign's own.
             campaign: Whose rows.
             code_version: Of the Varve that writes; its commits name it.
+            check: Called before each commit; raises where the campaign is held no more.
         """
         self.lake, self.journal, self.campaign = lake, journal, campaign
-        self._code_version = code_version
+        self._code_version, self._check = code_version, check
         self.flush()
         self.log: AttemptLog = lake.attempts(campaign)
         for attempt in self.log.open_attempts():
@@ -109,6 +116,7 @@ class Writer:
 
     def flush(self) -> int:
         """Moves what is in the journal to Delta; gives the number of rows."""
+        self._check()
         return self.journal.drain(self.lake, code_version=self._code_version)
 
     def read(

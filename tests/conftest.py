@@ -42,7 +42,11 @@ def home(tmp_path, monkeypatch) -> Home:
 
 def child_environment(home: Home) -> dict[str, str]:
     """For a `varve` process that works on `home`."""
-    return os.environ | {"VARVE_HOME": str(home.root), "VARVE_CAMPAIGNS": str(home.campaigns)}
+    return os.environ | {
+        "VARVE_HOME": str(home.root),
+        "VARVE_LAKE": home.lake,
+        "VARVE_CAMPAIGNS": str(home.campaigns),
+    }
 
 
 __all__ = ["PROJECT", "SMALL", "VARVE", "child_environment", "write_campaign"]

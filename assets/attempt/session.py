@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from assets.attempt.context import Context
+from assets.attempt.lock import check_held
 from assets.attempt.monitor import Hooks
 from assets.attempt.spending import Spending
 from assets.attempt.view import view_of
@@ -70,6 +71,19 @@ class Session:
 
 
 @contextmanager
+def open_writer(home: Home, campaign: str) -> Iterator[Writer]:
+    """What a campaign writes with; the caller holds its lock."""
+    with closing(Journal.open(home.journal(campaign))) as journal:
+        yield Writer(
+            shared_lake(home.lake),
+            journal,
+            campaign,
+            code_version=code_version(),
+            check=lambda: check_held(home, campaign),
+        )
+
+
+@contextmanager
 def open_session(home: Home, campaign: str, hooks: Hooks) -> Iterator[Session]:
     """Read what the campaign rests on and open what it writes to; the caller holds its lock.
 
@@ -77,7 +91,6 @@ def open_session(home: Home, campaign: str, hooks: Hooks) -> Iterator[Session]:
         VarveError: naming what cannot be used.
     """
     setup = survey(home, campaign)
-    with closing(Journal.open(home.journal(campaign))) as journal:
-        writer = Writer(shared_lake(home.lake), journal, campaign, code_version=code_version())
+    with open_writer(home, campaign) as writer:
         check_identity(campaign, setup.identity, writer.log)
         yield Session(setup=setup, writer=writer, hooks=hooks)

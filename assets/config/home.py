@@ -44,6 +44,11 @@ class Home:
         """Held by the one process that works on the campaign."""
         return self.root / "locks" / f"{campaign}.lock"
 
+    @property
+    def history_lock(self) -> Path:
+        """Held for a moment by whoever opens Dagster's history, which makes it on first use."""
+        return self.lock(".history")
+
 
 def find_home() -> Home:
     """Read VARVE_HOME, VARVE_LAKE and VARVE_CAMPAIGNS; nothing is created."""

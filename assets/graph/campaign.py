@@ -15,7 +15,7 @@ from dataclasses import replace
 import dagster as dg
 from pydantic import BaseModel
 
-from assets.attempt.lock import held
+from assets.attempt.lock import campaign_held
 from assets.attempt.monitor import Hooks, JobsProgress, Monitor
 from assets.attempt.order import missing_stages
 from assets.config.home import Home, find_home
@@ -26,13 +26,14 @@ from assets.graph.backfills import check_backfill_order
 from assets.graph.instance import UNFINISHED, fail_dead_runs, limit_pool, pool, process_tag
 from assets.graph.metadata import check_results, stage_metadata
 from assets.work import Report, work
-from lake.attempts import AttemptLog
+from lake.attempts import Attempt, AttemptLog
 from lake.shared import shared_lake
 from lake.stages import DEFINITIONS, Definitions, StageDefinition, definition_of, upstream_of
 from lake.tables import Stage
 from launchers.visible import visible
 
 OBSERVE_SECONDS = 5.0
+DATA_VERSION_TAG = "dagster/data_version"
 CUT = "stopped at your request while the lake was read; `varve search` goes on where this stopped"
 INTERRUPTED = "interrupted"
 """Metadata of a failure that the user asked for."""
@@ -141,7 +142,7 @@ def _stage_asset(
             report = _work_alone(context, name, stage, home, hooks)
         version = dg.DataVersion(str(report.attempt.read))
         if stage is Stage.SCORES:
-            _observe_score_log(context, name, version)
+            context.log_event(score_observation(report.attempt))
         return dg.MaterializeResult(
             data_version=version,
             metadata=stage_metadata(report),
@@ -173,12 +174,11 @@ def _work_alone(
     context: dg.AssetExecutionContext, name: str, stage: Stage, home: Home, hooks: Hooks
 ) -> Report:
     epoch = int(context.partition_key)
-    with held(
-        home.lock(name), doing=f"Dagster run {context.run.run_id}: {stage} of epoch {epoch:04d}"
-    ):
+    doing = f"Dagster run {context.run.run_id}: {stage} of epoch {epoch:04d}"
+    with campaign_held(home, name, doing=doing):
         context.instance.add_run_tags(context.run.run_id, dict(process_tag()))
         limit_pool(context.instance, name)
-        fail_dead_runs(context.instance)
+        fail_dead_runs(context.instance, held={name}, but=context.run.run_id)
         if definition_of(stage).rests_on is not None:
             log = read_attempts(home, name)
             check_backfill_order(context.instance, context.run, name, epoch, log)
@@ -201,15 +201,12 @@ def read_attempts(home: Home, name: str) -> AttemptLog:
     return shared_lake(home.lake).attempts(name)
 
 
-def _observe_score_log(
-    context: dg.AssetExecutionContext, name: str, version: dg.DataVersion
-) -> None:
-    context.log_event(
-        dg.AssetObservation(
-            dg.AssetKey([name, "score_log"]),
-            partition=context.partition_key,
-            tags={"dagster/data_version": version.value},
-        )
+def score_observation(attempt: Attempt) -> dg.AssetObservation:
+    """What tells Dagster that `score_log` has another layer."""
+    return dg.AssetObservation(
+        [attempt.campaign, "score_log"],
+        partition=epoch_key(attempt.epoch),
+        tags={DATA_VERSION_TAG: str(attempt.read)},
     )
 
 

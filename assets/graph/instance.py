@@ -2,11 +2,16 @@
 
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import dagster as dg
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError
 
+from assets.attempt.lock import in_turn
 from assets.config.home import Home
+from assets.errors import HistoryError
 from launchers.process_table import boot_id, read_process
 
 PROCESS_TAG = "varve/process"
@@ -39,15 +44,42 @@ def pool(campaign: str) -> str:
 
 
 def open_instance(home: Home, campaigns: Iterable[str]) -> dg.DagsterInstance:
-    """The project's instance, with an explicit limit of 1 for every campaign's pool."""
-    home.dagster.mkdir(parents=True, exist_ok=True)
-    settings = home.dagster / "dagster.yaml"
-    if not settings.exists() or settings.read_text() != SETTINGS:
-        settings.write_text(SETTINGS)
-    instance = dg.DagsterInstance.from_config(str(home.dagster))
-    for campaign in campaigns:
-        limit_pool(instance, campaign)
-    return instance
+    """The project's instance, with an explicit limit of 1 for every campaign's pool.
+
+    Its databases are made, or brought to this Dagster's form, by whoever opens them first: one at a
+    time, since two who make one database leave it with two versions.
+
+    Raises:
+        HistoryError: a database cannot be read.
+    """
+    with in_turn(home.history_lock), told_history(home):
+        home.dagster.mkdir(parents=True, exist_ok=True)
+        settings = home.dagster / "dagster.yaml"
+        if not settings.exists() or settings.read_text() != SETTINGS:
+            fresh = settings.with_suffix(".new")
+            fresh.write_text(SETTINGS)
+            fresh.replace(settings)
+        instance = dg.DagsterInstance.from_config(str(home.dagster))
+        instance.get_runs_count()  # each storage makes its database when it is first asked
+        instance.all_instigator_state()
+        for campaign in campaigns:
+            limit_pool(instance, campaign)
+        return instance
+
+
+@contextmanager
+def told_history(home: Home) -> Iterator[None]:
+    """Turns what Dagster's databases raise into HistoryError."""
+    try:
+        yield
+    except (DBAPIError, CommandError) as error:
+        said = getattr(error, "orig", None) or error
+        raise HistoryError(
+            f"{home.dagster}: Dagster's history cannot be read or written ({said}). Expected its "
+            "databases to be whole and the disk to have room. If there is no room, free some and "
+            "run the same command again; if they are damaged, `varve rebuild-history` sets them "
+            "aside and makes them again from the lake, where the results are"
+        ) from error
 
 
 def limit_pool(instance: dg.DagsterInstance, campaign: str) -> None:
@@ -64,17 +96,27 @@ def process_tag() -> Mapping[str, str]:
     return {PROCESS_TAG: "/".join((socket.gethostname(), boot_id(), *_named(os.getpid())))}
 
 
-def fail_dead_runs(instance: dg.DagsterInstance, *, untagged: bool = False) -> list[str]:
+def fail_dead_runs(
+    instance: dg.DagsterInstance,
+    *,
+    untagged: bool = False,
+    held: Container[str] = (),
+    but: str | None = None,
+) -> list[str]:
     """Mark unfinished runs whose process is gone as failed.
 
     Without this a search killed with SIGKILL leaves its run STARTED, which blocks the campaign's
     pool for ever, or NOT_STARTED, for which its autopilot waits. A pid with its start time names
-    one process, so that a living one is never taken for dead; runs of other hosts are left alone.
+    one process, so that a living one is never taken for dead. What runs on another host cannot be
+    seen: such a run is dead where its campaign is held here, since two cannot hold it; a container
+    that was restarted has another host name.
 
     Args:
         instance: whose runs.
         untagged: also take for dead the runs that never reached their first step; for the one UI of
             this project, before it starts anything.
+        held: campaigns whose lock the caller holds.
+        but: run of the caller, which is left alone.
 
     Returns:
         Ids of the runs that were marked.
@@ -82,16 +124,24 @@ def fail_dead_runs(instance: dg.DagsterInstance, *, untagged: bool = False) -> l
     marked = []
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
         tag = run.tags.get(PROCESS_TAG)
-        if untagged if tag is None else _is_dead(tag):
+        dead = untagged if tag is None else _is_dead(tag, held=_campaign(run) in held)
+        if dead and run.run_id != but:
             instance.report_run_failed(run, "its process died; what it had recorded is kept")
             marked.append(run.run_id)
     return marked
 
 
-def _is_dead(tag: str) -> bool:
+def _campaign(run: dg.DagsterRun) -> str | None:
+    """The campaign whose assets a run makes; None where they are of several, or of none."""
+    found = {key.path[0] for key in run.asset_selection or ()}
+    return found.pop() if len(found) == 1 else None
+
+
+def _is_dead(tag: str, *, held: bool) -> bool:
     host, boot, pid, *started = tag.split("/")
-    gone = boot != boot_id() or _named(int(pid)) != (pid, *started)
-    return host == socket.gethostname() and gone
+    if host != socket.gethostname():
+        return held
+    return boot != boot_id() or _named(int(pid)) != (pid, *started)
 
 
 def _named(pid: int) -> tuple[str, ...]:

@@ -3,17 +3,16 @@
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
 import dagster as dg
 
-from assets.attempt.lock import held
+from assets.attempt.lock import campaign_held
 from assets.attempt.monitor import Hooks, StopLevel
 from assets.attempt.order import missing_stages
-from assets.attempt.session import open_session
-from assets.config.code import code_version
+from assets.attempt.session import open_session, open_writer
 from assets.config.home import Home
 from assets.config.identity import check_identity
 from assets.config.settings import CampaignSettings, read_campaign
@@ -26,11 +25,9 @@ from assets.models.roles import check_keys
 from assets.results.history import History
 from assets.results.summary import Summary, summarize
 from lake.costs import Cost, costs
-from lake.journal import Journal
 from lake.shared import shared_lake
 from lake.stages import stages_of
 from lake.tables import Stage
-from lake.writer import Writer
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's events go to its own log; the terminal is for progress."""
@@ -128,12 +125,10 @@ def open_search(home: Home, campaign: str, hooks: Hooks, *, doing: str) -> Itera
         VarveError: if the campaign cannot be used or somebody else works on it.
     """
     read_campaign(home.campaigns, campaign)
-    with held(home.lock(campaign), doing=doing), open_instance(home, [campaign]) as instance:
-        fail_dead_runs(instance)
-        lake = shared_lake(home.lake)
-        with closing(Journal.open(home.journal(campaign))) as journal:
-            Writer(lake, journal, campaign, code_version=code_version())
-        lake.maintain()
+    with campaign_held(home, campaign, doing=doing), open_instance(home, [campaign]) as instance:
+        fail_dead_runs(instance, held={campaign})
+        with open_writer(home, campaign) as writer:  # moves and heals what a killed one left
+            writer.lake.maintain()
         search = Search(home, campaign, instance, hooks)
         search.launcher.reconcile()
         yield search

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy.exc import DBAPIError
 
-from assets.attempt.lock import holder
+from assets.attempt.lock import holder, lake_lock
 from assets.attempt.monitor import Hooks, Stop
 from assets.attempt.order import missing_stages
 from assets.config.environment import find_environment, read_environment
@@ -21,6 +20,7 @@ from assets.config.settings import CampaignSettings, campaign_names, read_campai
 from assets.config.site import launcher_of, site_of
 from assets.errors import CampaignError, Interrupted, VarveError
 from assets.graph.campaign import read_attempts
+from assets.graph.instance import told_history
 from assets.graph.search import Search, Work, all_stages, open_search, run_search
 from assets.terminal.console import open_console
 from assets.terminal.display import Display, best_table
@@ -88,16 +88,9 @@ def _opened(
     stop = Stop()
     display = Display(console, campaign=campaign, epochs=settings.epochs, stop=stop)
     hooks = Hooks(monitor=display, stop=stop, sandbox=sandbox)
-    try:
-        with open_search(home, campaign, hooks, doing=doing) as search:
-            console.print(level_line(level), highlight=False, soft_wrap=True)
-            yield search, console, display
-    except DBAPIError as error:
-        raise VarveError(
-            f"{home.dagster}: Dagster's history cannot be read or written ({error.orig}). Free "
-            "space and run the same command again; if the history is damaged, move that folder "
-            "away: the results are in the lake"
-        ) from error
+    with told_history(home), open_search(home, campaign, hooks, doing=doing) as search:
+        console.print(level_line(level), highlight=False, soft_wrap=True)
+        yield search, console, display
 
 
 def _drive(
@@ -201,7 +194,7 @@ def _cannot_run(home: Home, settings: CampaignSettings) -> str | None:
 
 
 def _running(home: Home, name: str) -> str | None:
-    said = holder(home.lock(name))
+    said = holder(home.lock(name)) or holder(lake_lock(home, name))
     if said is None:
         return None
     try:

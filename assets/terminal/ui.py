@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 
 from assets.attempt.lock import held
 from assets.config.home import PROJECT, Home, server_environment
 from assets.config.settings import campaign_names
-from assets.errors import VarveError
+from assets.errors import HeldError, VarveError
 from assets.graph.instance import fail_dead_runs, open_instance
 from assets.terminal.console import open_console
 
@@ -29,9 +31,22 @@ def serve_ui(home: Home, port: int) -> None:
         VarveError: if the server ends by itself, or another UI of this project is open.
     """
     with held(home.lock(".ui"), doing=f"varve ui --port {port}"):
-        with open_instance(home, campaign_names(home.campaigns)) as instance:
-            fail_dead_runs(instance, untagged=True)
+        campaigns = campaign_names(home.campaigns)
+        with open_instance(home, campaigns) as instance, _free(home, campaigns) as free:
+            fail_dead_runs(instance, untagged=True, held=free)
         _serve(home, port)
+
+
+@contextmanager
+def _free(home: Home, campaigns: Iterable[str]) -> Iterator[set[str]]:
+    """The campaigns that nobody works on, held meanwhile."""
+    free = set()
+    with ExitStack() as locks:
+        for name in campaigns:
+            with suppress(HeldError):
+                locks.enter_context(held(home.lock(name), doing="varve ui begins"))
+                free.add(name)
+        yield free
 
 
 def _serve(home: Home, port: int) -> None:
