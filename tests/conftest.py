@@ -2,10 +2,12 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from object_store import URI, s3_server
 
 from assets.config.home import PROJECT, Home, find_home
 
@@ -38,6 +40,26 @@ def home(tmp_path, monkeypatch) -> Home:
     monkeypatch.delenv("VARVE_LAKE", raising=False)
     write_campaign(tmp_path / "campaigns")
     return find_home()
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[None]:
+    """An S3 server on loopback, to which the process environment points."""
+    with s3_server() as variables, pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture
+def store(s3):
+    """The place of a lake on that server, empty."""
+    from obstore.store import from_url
+
+    store = from_url(URI)
+    for found in store.list().collect():
+        store.delete(found["path"])
+    return store
 
 
 def child_environment(home: Home) -> dict[str, str]:

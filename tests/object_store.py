@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from time import monotonic, sleep
 
 BUCKET = "bucket"
+URI = f"s3://{BUCKET}/lake"
 
 
 @contextmanager

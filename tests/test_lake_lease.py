@@ -4,38 +4,19 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from time import sleep
 
 import pytest
-from object_store import BUCKET, s3_server
+from object_store import URI
 from obstore.store import from_url
 
-from lake import App, Journal, Lake, Lease, LeaseError, Stage, StorageError, Writer
-from lake.tables import RunEvent, RunEventKind
+from lake import Journal, Lake, Lease, LeaseError, Stage, StorageError, Writer
 
-URI = f"s3://{BUCKET}/lake"
 QUICK = {"renew_seconds": 0.5, "patience_seconds": 4.0}
 PATH = "_locks/demo.json"
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[None]:
-    with s3_server() as variables, pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
-            patch.setenv(name, value)
-        yield
-
-
-@pytest.fixture
-def store(s3):
-    store = from_url(URI)
-    for found in store.list().collect():
-        store.delete(found["path"])
-    return store
 
 
 def lease(who: str) -> Lease:
@@ -120,21 +101,3 @@ def test_a_store_that_cannot_be_reached_is_told(s3, monkeypatch):
     monkeypatch.setenv("AWS_MAX_RETRIES", "0")
     with pytest.raises(StorageError, match="conditional puts"):
         Lease(URI, "demo", {}, **QUICK)
-
-
-def test_a_lake_on_an_object_store_holds_rows_once(store):
-    lake = Lake.open(URI)
-    event = RunEvent(
-        campaign="demo",
-        epoch=0,
-        n=0,
-        event_id="1",
-        run_id="r",
-        run_key="k",
-        ordinal=0,
-        kind=RunEventKind.INTENDED,
-    )
-    assert lake.append([event], app=App("a", 1))
-    assert not Lake.open(URI).append([event], app=App("a", 1))
-    assert Lake.open(URI).read(RunEvent) == [event]
-    assert lake.maintain() == {"run_events": 0}
