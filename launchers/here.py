@@ -1,7 +1,9 @@
 """The machine that the local launcher runs jobs on, which is this one."""
 
 import functools
+import os
 import platform
+import stat
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +14,10 @@ from launchers.place import Place
 from launchers.sandbox.finding import Finding
 from launchers.site import Needs, Site
 
+TURNS = ("/run/lock", "/tmp")
+"""Where the locks of the machine may lie: the first of these that every user may write to. They are
+the machine's, since a counter does not stop at a home, a campaign or a user. Containers that see
+neither folder of each other have a lock each."""
 BY_HASH = "by-hash"
 """Folder of links named by the hash of the data that each leads to."""
 
@@ -44,7 +50,14 @@ def place_here(spec: JobSpec, *, data: Path, runs: Path) -> Place:
     """
     _check(spec.python, spec.accelerators)
     found = (data / BY_HASH / spec.data).resolve()
-    return Place(python=sys.executable, data=str(found), runs=str(runs))
+    return Place(python=sys.executable, data=str(found), runs=str(runs), turns=folder_of_turns())
+
+
+def folder_of_turns() -> str:
+    """The folder of the machine's locks."""
+    shared = stat.S_ISVTX | stat.S_IWOTH
+    found = (path for path in TURNS if os.path.isdir(path))
+    return next((path for path in found if os.stat(path).st_mode & shared == shared), TURNS[-1])
 
 
 def torch_version() -> str:

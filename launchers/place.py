@@ -19,6 +19,8 @@ class Place:
     """Folder with the prepared data of the hash that the specification names."""
     runs: str
     """Folder of run folders, where the outputs of earlier jobs are taken from."""
+    turns: str
+    """Folder of the locks by which all jobs of the machine take turns."""
     gpus: tuple[int, ...] = ()
     """Numbers of the GPUs that the job was given."""
 

@@ -44,6 +44,8 @@ class StepResult:
     wall_seconds: float
     cpu_seconds: float
     """Of its whole process tree."""
+    waited_seconds: float = 0.0
+    """For its turn on the machine, before its clock began."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

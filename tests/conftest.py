@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 from object_store import URI, s3_server
+from scratch import scratch
 
 from assets.config.home import PROJECT, Home, find_home
+from launchers import here
 
 SMALL = {
     "environment": "tests/environments/ridge",
@@ -30,6 +32,16 @@ def write_campaign(folder: Path, name: str = "small", **changes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump({"type": "assets.campaign.Campaign", "attributes": attributes}))
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def turns():
+    """Locks of their own for the jobs of these tests: they wait for nobody else of the machine."""
+    folder = scratch("varve-turns-")
+    folder.chmod(0o1777)
+    before, here.TURNS = here.TURNS, (str(folder),)
+    yield folder
+    here.TURNS = before
 
 
 @pytest.fixture

@@ -88,6 +88,7 @@ RESULTS = built(
             exit_code=st.none() | st.integers(-64, 255),
             wall_seconds=NUMBERS,
             cpu_seconds=NUMBERS,
+            waited_seconds=NUMBERS,
         )
     ),
     evaluations=mappings(EVALUATIONS),
@@ -97,7 +98,7 @@ RESULTS = built(
     versions=mappings(st.none() | TEXTS),
     log_bytes=COUNTS,
 )
-PLACES = built(Place, python=TEXTS, data=TEXTS, runs=TEXTS, gpus=tuples(COUNTS))
+PLACES = built(Place, python=TEXTS, data=TEXTS, runs=TEXTS, turns=TEXTS, gpus=tuples(COUNTS))
 
 
 @given(STEPS)

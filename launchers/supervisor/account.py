@@ -33,14 +33,15 @@ class Account:
         """Notes that the job was told to stop."""
         self.status, self.blame, self.reason = "cancelled", None, reason
 
-    def add_step(self, name: str, end: End) -> None:
-        """Notes what a program took."""
+    def add_step(self, name: str, end: End, *, waited: float) -> None:
+        """Notes what a program took, and the seconds that it waited for its turn before."""
         step = StepResult(
             name=name,
             ending=end.ending.value,
             exit_code=end.exit_code,
             wall_seconds=round(end.wall_seconds, 4),
             cpu_seconds=round(end.cpu_seconds, 4),
+            waited_seconds=round(waited, 4),
         )
         self.steps.append(step)
 

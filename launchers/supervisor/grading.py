@@ -1,9 +1,11 @@
 """A Grade: trusted code reports what the outputs are worth, and may start an untrusted server.
 
 It starts in a folder of the frozen files alone, outside the wall, and prints into a log of its own.
-The server, where there is one, is put behind the wall by the words that the grader is given.
+The server, where there is one, is put behind the wall by the words that the grader is given, and no
+other untrusted program runs on the machine meanwhile.
 """
 
+import contextlib
 import os
 
 from launchers import folder as names
@@ -30,7 +32,8 @@ def grade_step(job: Job, step: Grade) -> None:
     """
     view = _view_of_server(job, step)
     job.fresh_work()
-    with job.starting(job.score_log):
+    turn = job.turn(step.name, alone=True) if view else contextlib.nullcontext(0.0)
+    with turn as waited, job.starting(job.score_log):
         if view:
             job.wall.prepare(view)
         end = job.run_program(
@@ -39,7 +42,7 @@ def grade_step(job: Job, step: Grade) -> None:
             log=job.score_log,
             wall_seconds=step.wall_seconds,
         )
-    job.account.add_step(step.name, end)
+    job.account.add_step(step.name, end, waited=waited)
     job.check_end(end)
     _check_grader(step, end)
     evaluation = _evaluation(job, step)

@@ -1,7 +1,11 @@
 """The signals of a supervisor, as something that can be waited for."""
 
+import contextlib
 import os
+import select
 import signal
+
+from launchers.supervisor.failures import CancelledError
 
 
 class Interrupts:
@@ -19,6 +23,23 @@ class Interrupts:
         signal.signal(signal.SIGTERM, self._cancel)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def pause(self, seconds: float) -> None:
+        """Waits for so long, or for a signal.
+
+        Raises:
+            CancelledError: the job was told to stop.
+        """
+        if not self.cancelled:
+            select.select([self.wakeup], [], [], seconds)
+        if self.cancelled:
+            raise CancelledError
+        self.forget()
+
+    def forget(self) -> None:
+        """Forgets the signals that came so far, except the one to stop."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.wakeup, 1 << 16)
 
     def _cancel(self, *_: object) -> None:
         self.cancelled = True

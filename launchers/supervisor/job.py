@@ -19,6 +19,7 @@ from launchers.supervisor.limits import Limits
 from launchers.supervisor.log import BoundedLog
 from launchers.supervisor.program import End, Ending, Program
 from launchers.supervisor.spawn import StartError
+from launchers.supervisor.turns import TurnError, turn
 from launchers.supervisor.views import environment_of, most_out_bytes
 from launchers.tree import lay_tree
 
@@ -111,6 +112,33 @@ class Job:
             cpu_seconds=cpu_seconds,
             begun=begun,
         )
+
+    @contextlib.contextmanager
+    def turn(self, step: str, *, alone: bool) -> Iterator[float]:
+        """Holds the job's turn on the machine; gives the seconds that were waited for it.
+
+        Args:
+            step: its name, for the record.
+            alone: whether no other untrusted program may run meanwhile.
+
+        Raises:
+            JobFailedError: the machine's locks cannot be opened.
+            CancelledError: the job was told to stop while it waited.
+        """
+        told = False
+
+        def pause(seconds: float) -> None:
+            nonlocal told
+            if not told:
+                self.events.append("waiting", step=step)
+            told = True
+            self._interrupts.pause(seconds)
+
+        try:
+            with turn(self.place.turns, alone=alone, pause=pause) as waited:
+                yield waited
+        except TurnError as error:
+            raise JobFailedError("infrastructure", str(error)) from error
 
     @contextlib.contextmanager
     def starting(self, log: BoundedLog) -> Iterator[None]:

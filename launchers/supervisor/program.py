@@ -4,7 +4,6 @@ The clock is the supervisor's monotonic one. Nothing here sleeps for a fixed tim
 for output, for a dead child, for a signal, or for the next moment at which something is due.
 """
 
-import contextlib
 import os
 import select
 import time
@@ -195,8 +194,7 @@ class Program:
 
     def _ended(self) -> bool:
         """Waits for whatever has died; says whether the program itself is among it."""
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._interrupts.wakeup, 1 << 16)
+        self._interrupts.forget()
         for _ in range(DEAD_PER_TURN):
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)

@@ -41,7 +41,7 @@ def run_step(job: Job, step: Run, behind: Harvest | None) -> Ran:
     paths = {name: job.wall.path(view, name) for name in (*step.mounts, OUT)}
     opened: list[int] = []
     job.fresh_work()
-    with job.starting(job.log):
+    with job.turn(step.name, alone=False) as waited, job.starting(job.log):
         job.wall.prepare(view)
         end = job.run_program(
             job.wall.command(view, [job.place.python, *filled(step.command, paths)]),
@@ -51,7 +51,7 @@ def run_step(job: Job, step: Run, behind: Harvest | None) -> Ran:
             cpu_seconds=step.cpu_seconds,
             begun=lambda pid: opened.append(job.wall.open_out(view, pid)),
         )
-    job.account.add_step(step.name, end)
+    job.account.add_step(step.name, end, waited=waited)
     job.events.append("trained", step=step.name, ending=end.ending.value, exit_code=end.exit_code)
     job.check_end(end)
     job.check_wall(view, job.log)
