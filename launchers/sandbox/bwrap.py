@@ -1,8 +1,9 @@
 """The level `bwrap`: bubblewrap shows a program an almost empty machine.
 
 It sees the system's libraries, the interpreter, the environment's tree and what the view names, all
-read only. There is no network, no other process, no key, and nothing outside that can be written:
-`out`, temporary files and shared memory are in-memory file systems of a fixed size.
+read only. There is no network, no other process, no key, no counter of the machine, and nothing
+outside that can be written: `out`, temporary files and shared memory are in-memory file systems of
+a fixed size.
 
 Process 1 of the process namespace is a shell that starts the program and ends with it, so that the
 kernel has ended everything that the program started before anyone learns that it has ended. For an
@@ -25,6 +26,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from launchers.sandbox import seccomp
+from launchers.sandbox.counters import PROCESSORS, covers, lay_copies
 from launchers.sandbox.environment import DEFAULT_PATH, RUN_MARKER
 from launchers.sandbox.interpreter import SYSTEM, SYSTEM_EXTRAS, Interpreter, find_interpreter
 from launchers.sandbox.programs import needed
@@ -40,7 +42,6 @@ OPEN_FILES = 4096
 FIRST_UID = 0x7000_0000
 """With the supervisor's process id added, a user id that no distribution hands out (the range is
 "unused" in systemd's table) and that no other job has."""
-SYS = ("/sys/devices/system",)
 SCRATCH = ("/dev/shm", "/tmp")
 ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
 LINKED = ("bin", "sbin", "lib", "lib32", "lib64")
@@ -67,6 +68,7 @@ class Bubblewrap:
             WallError: the program's user could not read what it is to be given.
         """
         clear_status(view)
+        lay_copies(view.wall)
         with open(os.path.join(view.wall, FILTER), "wb") as file:
             file.write(seccomp.program(machine=os.uname().machine, sockets=True))
         if os.geteuid() == 0:
@@ -165,9 +167,14 @@ def arguments(view: View) -> list[str]:
         *_namespaces(),
         *("--seccomp", str(FILTER_FD)),
         *_variables(view),
-        *_parents([f"{ROOM}/{ENV}", *SYSTEM, *SYSTEM_EXTRAS, *ETC, *SYS]),
+        *_parents([f"{ROOM}/{ENV}", *SYSTEM, *SYSTEM_EXTRAS, *ETC, PROCESSORS]),
         *_system(),
         *("--proc", "/proc", "--dev", "/dev"),
+        *(
+            word
+            for cover, path in covers(view.wall, gpus=bool(view.gpus))
+            for word in ("--ro-bind", cover, path)
+        ),
         *_gpus(view),
         *(word for folder in SCRATCH for word in _memory(folder, view.scratch_bytes)),
         *("--perms", "0777", "--dir", HOME),
@@ -227,7 +234,7 @@ def _system() -> list[str]:
             words += ["--symlink", os.readlink(f"/{name}"), f"/{name}"]
         elif os.path.isdir(f"/{name}"):
             words += ["--ro-bind", f"/{name}", f"/{name}"]
-    for path in (*ETC, *SYS):
+    for path in ETC:
         words += ["--ro-bind-try", path, path]
     return words
 

@@ -88,15 +88,29 @@ QUEUES: Mapping[str, Numbers] = {
     "io_setup": (206, 0),
     "inotify_init": (253, None),
     "inotify_init1": (294, 26),
+    "fanotify_init": (300, 262),
 }
-"""Counted for the whole machine, or for the whole user: one job could take all there are."""
+"""Counted for the whole machine, or for the whole user: one job could take all there are. The last
+three also tell when others use a file."""
+
+COUNTERS: Mapping[str, Numbers] = {
+    "sysinfo": (99, 179),
+    "statfs": (137, 43),
+    "fstatfs": (138, 44),
+    "ustat": (136, None),
+}
+"""Tell what all processes together use: memory, processors, room on disk."""
 
 UNSEEN_MEMORY: Mapping[str, Numbers] = {
     "shmget": (29, 194),
+    "semget": (64, 190),
+    "msgget": (68, 186),
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
+    "vmsplice": (278, 75),
 }
-"""Memory that belongs to no process while none has it mapped, so that no watch sees it."""
+"""Memory that belongs to no process while none has it mapped, so that no watch sees it. The last
+lets a pipe keep pages, each with the huge page around it, that the process has given back."""
 
 PAGE_CACHE: Mapping[str, Numbers] = {
     "cachestat": (451, 451),
@@ -115,11 +129,9 @@ IPC: Mapping[str, Numbers] = {
     "shmget": (29, 194),
     "shmat": (30, 196),
     "shmctl": (31, 195),
-    "semget": (64, 190),
     "semop": (65, 193),
     "semtimedop": (220, 192),
     "semctl": (66, 191),
-    "msgget": (68, 186),
     "msgsnd": (69, 189),
     "msgrcv": (70, 188),
     "msgctl": (71, 187),
@@ -166,7 +178,6 @@ LABELS: Mapping[str, Numbers] = {
 
 WATCHES: Mapping[str, Numbers] = {
     "inotify_add_watch": (254, 27),
-    "fanotify_init": (300, 262),
     "fanotify_mark": (301, 263),
 }
 """Tell when and under which names others use files that the job itself may not open."""
@@ -196,6 +207,16 @@ ITSELF_ONLY: Mapping[str, tuple[Numbers, tuple[int, ...]]] = {
 """Can act on any process of the user by its number. With the arguments that must be 0, for "the
 caller": a limit of no processor time, set on the supervisor, would kill it."""
 
+CLOCKS: Mapping[str, Numbers] = {
+    "clock_gettime": (228, 113),
+    "clock_getres": (229, 114),
+    "clock_nanosleep": (230, 115),
+    "timer_create": (222, 107),
+}
+"""Also read the processor time of any process by its number, to the nanosecond."""
+CLOCK_OF_A_PROCESS = 0x8000_0000
+"""Bit of a clock that names a process or a thread; the caller's own have other names."""
+
 CLONE: Numbers = (56, 220)
 CLONE3: Numbers = (435, 435)
 UNSHARE: Numbers = (272, 97)
@@ -209,5 +230,12 @@ SIGCHLD = 17
 """While it is ignored, the time of ended children counts for nobody. Whoever sets it is told that
 it is done, and waits for children without being notified of their end."""
 MADV_COLD, MADV_PAGEOUT = 20, 21
+FCNTL: Numbers = (72, 25)
+F_SETLEASE, F_NOTIFY = 1024, 1026
+"""Tell when others open a file, or use one in a folder."""
+SETSOCKOPT: Numbers = (54, 208)
+SOL_SOCKET, SO_SNDBUF, SO_RCVBUF = 1, 7, 8
+"""Room for what waits in a socket, which belongs to no process. Whoever asks for another size is
+told that it is done: the kernel, too, gives what it likes."""
 SOCKET: Numbers = (41, 198)
 SOCKETPAIR: Numbers = (53, 199)

@@ -55,10 +55,11 @@ OWN_FILES: "tuple[str, ...]" = (
     "limits",
     "maps",
 )
-OWN_FILES += ("oom_score", "smaps", "smaps_rollup", "stat", "statm", "status")
-"""Of /proc/self; not `net` and the mounts, which describe the machine, nor `task`, which has both
-again. When memory is short, the kernel forgets rules on /proc and refuses these too (seen); keeping
-them would take open files handed to the job."""
+OWN_FILES += ("oom_score", "stat", "statm", "status")
+"""Of /proc/self; not `net` and the mounts, which describe the machine, nor `smaps` and `pagemap`,
+which say what others have mapped too, nor `task`, which has all of these again. When memory is
+short, the kernel forgets rules on /proc and refuses these too (seen); keeping them would take open
+files handed to the job."""
 
 PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2

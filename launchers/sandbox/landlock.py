@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from launchers.sandbox import seccomp
+from launchers.sandbox.counters import layout_files
 from launchers.sandbox.interpreter import SYSTEM, SYSTEM_EXTRAS, find_interpreter
 from launchers.sandbox.status import status_path
 from launchers.sandbox.view import GPU_DEVICES, View
@@ -18,7 +19,7 @@ SYSTEM_FILES = (
     *("/bin", "/sbin", "/lib", "/lib32", "/lib64"),
     *("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime"),
     *("/dev/zero", "/dev/random", "/dev/urandom"),
-    *("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/sys/devices/system"),
+    "/proc/cpuinfo",
 )
 GPU_FILES = ("/proc/driver/nvidia", "/proc/devices", "/sys/bus/pci", "/sys/module/nvidia")
 START = "import sys; sys.path.append(sys.argv[1]); import confine; confine.main(sys.argv[2:])"
@@ -52,7 +53,7 @@ def landlock_command(view: View, command: Sequence[str]) -> list[str]:
             str(view.processes),
         ),
         *("file-bytes", str(max(view.out_bytes, view.scratch_bytes))),
-        *_each("read", (*system, *interpreter.folders)),
+        *_each("read", (*system, *layout_files(), *interpreter.folders)),
         *_each("read", (view.folder, *view.readable.values())),
         *_each("hide", interpreter.unused),
         *_each("hide", (f"{one}/{path}" for one in interpreter.packages for path in view.masked)),

@@ -12,10 +12,16 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from launchers.sandbox.calls import (
+    CLOCK_OF_A_PROCESS,
+    CLOCKS,
     CLONE,
     CLONE3,
     CONNECTIONS,
+    COUNTERS,
     DENIED,
+    F_NOTIFY,
+    F_SETLEASE,
+    FCNTL,
     IOCTL,
     IPC,
     ITSELF_ONLY,
@@ -31,9 +37,13 @@ from launchers.sandbox.calls import (
     PRIORITIES,
     QUEUES,
     RT_SIGACTION,
+    SETSOCKOPT,
     SIGCHLD,
+    SO_RCVBUF,
+    SO_SNDBUF,
     SOCKET,
     SOCKETPAIR,
+    SOL_SOCKET,
     UNSEEN_MEMORY,
     UNSHARE,
     WATCHES,
@@ -41,7 +51,7 @@ from launchers.sandbox.calls import (
 )
 from launchers.sandbox.view import WallError
 
-DONE, EPERM, ENOSYS, EOPNOTSUPP, EAFNOSUPPORT = 0, 1, 38, 95, 97
+DONE, EPERM, EINVAL, ENOSYS, EOPNOTSUPP, EAFNOSUPPORT = 0, 1, 22, 38, 95, 97
 
 NAMESPACES = 0x7E02_0000
 """Flags for a namespace of each kind but that of time: inside one a job would be its own root."""
@@ -131,10 +141,13 @@ def _everywhere() -> list[Rule]:
         (CLONE3, _refuse(ENOSYS)),  # its flags lie in memory; libraries then take clone
         (UNSHARE, _no_flag(NAMESPACES | TIME_NAMESPACE)),
         (IOCTL, [_argument(1), *_none_of(TIOCSTI, TIOCLINUX)]),
-        *_refused({**PAGE_CACHE, **QUEUES, **UNSEEN_MEMORY}, ENOSYS),  # libraries then go without
+        # libraries then go without
+        *_refused({**PAGE_CACHE, **QUEUES, **UNSEEN_MEMORY, **COUNTERS}, ENOSYS),
         (PRCTL, [_argument(0), *_when(IF_EQUAL, PR_SET_PDEATHSIG, _refuse(DONE)), *_end(ALLOW)]),
         (RT_SIGACTION, _keeps_signal(SIGCHLD)),
         (MADVISE, [_argument(2), *_none_of(MADV_COLD, MADV_PAGEOUT)]),
+        (FCNTL, [_argument(1), *_none_of(F_SETLEASE, F_NOTIFY)]),
+        (SETSOCKOPT, _keeps_sizes()),
     ]
 
 
@@ -167,16 +180,25 @@ def _shared_machine() -> list[Rule]:
         for index in arguments:
             body += [_argument(index), *_unless(IF_EQUAL, 0, _refuse(EPERM))]
         rules.append((numbers, [*body, *_end(ALLOW)]))
-    return rules
+    others = _no_flag(CLOCK_OF_A_PROCESS, EINVAL)
+    return rules + [(numbers, others) for numbers in CLOCKS.values()]
 
 
 def _refused(calls: Mapping[str, Numbers], error: int = EPERM) -> list[Rule]:
     return [(numbers, _refuse(error)) for numbers in calls.values()]
 
 
-def _no_flag(flags: int) -> Code:
+def _no_flag(flags: int, error: int = EPERM) -> Code:
     """Refuses when the first argument has one of these bits."""
-    return [_argument(0), *_when(IF_ANY_BIT, flags, _refuse(EPERM)), *_end(ALLOW)]
+    return [_argument(0), *_when(IF_ANY_BIT, flags, _refuse(error)), *_end(ALLOW)]
+
+
+def _keeps_sizes() -> Code:
+    """Answers as if done whoever asks for other sizes of what waits in a socket."""
+    code = [_argument(1), *_unless(IF_EQUAL, SOL_SOCKET, _end(ALLOW)), _argument(2)]
+    for option in (SO_SNDBUF, SO_RCVBUF):
+        code += _when(IF_EQUAL, option, _refuse(DONE))
+    return [*code, *_end(ALLOW)]
 
 
 def _keeps_signal(number: int) -> Code:
