@@ -15,6 +15,8 @@ from typing import NamedTuple
 LINUX = sys.platform.startswith("linux")
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+DEAD = (b"Z", b"X")
+"""States of what has ended."""
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -33,8 +35,11 @@ class Process(NamedTuple):
     waited_seconds: float
     """That of the dead children that it waited for."""
     zombie: bool
+    """Whether nothing of it runs any more: a process lives on when its first thread has ended."""
     memory_bytes: int = 0
     """Resident, pages shared with others included."""
+    folder: str = ""
+    """Where the kernel tells of its memory and files: that of a thread that lives. Linux only."""
 
 
 def prctl(option: int, value: int) -> None:
@@ -75,11 +80,13 @@ def read_process(pid: int) -> Process | None:
     """The row of one process, or None when it is gone."""
     if not LINUX:
         return next((one for one in _ps_table() if one.pid == pid), None)
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
+    folder = f"/proc/{pid}"
+    fields = _stat(folder)
+    if fields is None:
         return None
+    memory = fields
+    if fields[0] in DEAD and int(fields[17]) > 1:
+        folder, memory = _living_thread(folder) or (folder, fields)
     return Process(
         pid=pid,
         parent=int(fields[1]),
@@ -87,15 +94,42 @@ def read_process(pid: int) -> Process | None:
         born=int(fields[19]),
         cpu_seconds=(int(fields[11]) + int(fields[12])) / TICKS,
         waited_seconds=(int(fields[13]) + int(fields[14])) / TICKS,
-        zombie=fields[0] in (b"Z", b"X"),
-        memory_bytes=int(fields[21]) * PAGE_BYTES,
+        zombie=memory[0] in DEAD,
+        memory_bytes=int(memory[21]) * PAGE_BYTES,
+        folder=folder,
     )
 
 
-def proportional_bytes(pid: int) -> int | None:
-    """Memory of one process, each shared page divided among its users; None if unknown."""
+def _stat(folder: str) -> list[bytes] | None:
+    """What the kernel tells of a process or thread after its name; None when it is gone."""
     try:
-        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+        with open(f"{folder}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def _living_thread(folder: str) -> tuple[str, list[bytes]] | None:
+    """A thread of a process that lives: its folder, and what the kernel tells of it."""
+    try:
+        threads = os.listdir(f"{folder}/task")
+    except OSError:
+        return None
+    for thread in threads:
+        fields = _stat(f"{folder}/task/{thread}")
+        if fields is not None and fields[0] not in DEAD:
+            return f"{folder}/task/{thread}", fields
+    return None
+
+
+def proportional_bytes(folder: str) -> int | None:
+    """Memory of one process, each shared page divided among its users; None if unknown.
+
+    Args:
+        folder: that of its row.
+    """
+    try:
+        with open(f"{folder}/smaps_rollup", "rb") as file:
             return sum(int(line.split()[1]) << 10 for line in file if line.startswith(b"Pss:"))
     except OSError:
         return None

@@ -74,6 +74,10 @@ class ProcessTree:
         """Processes alive at the last look, parents before children."""
         return [row.pid for row in self._live if not row.zombie]
 
+    def folders(self) -> list[str]:
+        """Where the kernel tells of those processes; empty outside Linux."""
+        return [row.folder for row in self._live if row.folder and not row.zombie]
+
     def memory_bytes(self, *, above: int) -> int:
         """Memory at the last look; shared pages are counted once where the total looks too high.
 
@@ -84,7 +88,7 @@ class ProcessTree:
         resident = sum(row.memory_bytes for row in self._live)
         if resident <= above or not LINUX:
             return resident
-        found = [(proportional_bytes(row.pid), row.memory_bytes) for row in self._live]
+        found = [(proportional_bytes(row.folder), row.memory_bytes) for row in self._live]
         return sum(whole if shared is None else shared for shared, whole in found)
 
     def kill(self) -> bool:

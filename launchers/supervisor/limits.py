@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from launchers.process_tree import ProcessTree
 from launchers.sandbox.bwrap import IN_MEMORY
+from launchers.supervisor.kernel_memory import MOST_OPEN, TooManyOpenError, kernel_bytes
 from launchers.supervisor.log import BoundedLog
 
 FLOOD_BYTES = 1 << 30
@@ -22,7 +23,8 @@ class Limits(NamedTuple):
     """The limits of one step."""
 
     memory_bytes: int
-    """Of all processes together and the files that they keep in memory. Shared pages count once,
+    """Of all processes together, the files that they keep in memory, and what the kernel keeps for
+    them: page tables, and what fits into their pipes and sockets. Shared pages count once,
     but for those of such files, which count as file and as memory where they are mapped."""
     processes: int
     """Alive at once."""
@@ -38,6 +40,15 @@ class Limits(NamedTuple):
         memory = tree.memory_bytes(above=self.memory_bytes - kept) + kept
         if memory > self.memory_bytes:
             return f"used {memory} bytes of memory, at most {self.memory_bytes} may be used"
+        try:
+            memory += kernel_bytes(tree.folders(), room=self.memory_bytes - memory)
+        except TooManyOpenError:
+            return f"had more than {MOST_OPEN} files open"
+        if memory > self.memory_bytes:
+            return (
+                f"used {memory} bytes of memory, with its page tables and what fits into its pipes "
+                f"and sockets, at most {self.memory_bytes} may be used"
+            )
         if tree.count() > self.processes:
             return f"had {tree.count()} processes, at most {self.processes} may live at once"
         if log.total > FLOOD_BYTES:
