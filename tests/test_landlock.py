@@ -405,7 +405,7 @@ os.wait()
 def test_its_files_and_processes_are_limited(box):
     code = """
 print(resource.getrlimit(resource.RLIMIT_CORE), resource.getrlimit(resource.RLIMIT_FSIZE))
-print(resource.getrlimit(resource.RLIMIT_NOFILE)[1] <= 4096)
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[1] <= 1024)
 file = open(sys.argv[1] + "/tmp/large", "wb", buffering=0)
 attempt(os.posix_fallocate, file.fileno(), 0, (1 << 22) + 1)
 children = []

@@ -179,8 +179,9 @@ def test_nobody_is_told_when_others_use_a_file(machine, sockets, namespaces):
 
 
 @pytest.mark.parametrize(("sockets", "namespaces"), LEVELS)
-def test_room_in_a_socket_stays_as_it_is(machine, sockets, namespaces):
+def test_room_in_pipes_and_sockets_stays_as_it_is(machine, sockets, namespaces):
     ask = Filter(machine, sockets, namespaces)
+    assert ask("fcntl", 3, 1031) == "EPERM"
     assert ask("setsockopt", 3, 1, 7) == ask("setsockopt", 3, 1, 8) == DONE
     assert ask("setsockopt", 3, 1, 2) == ask("setsockopt", 3, 6, 7) == ALLOWED
 

@@ -231,8 +231,9 @@ SIGCHLD = 17
 it is done, and waits for children without being notified of their end."""
 MADV_COLD, MADV_PAGEOUT = 20, 21
 FCNTL: Numbers = (72, 25)
-F_SETLEASE, F_NOTIFY = 1024, 1026
-"""Tell when others open a file, or use one in a folder."""
+F_SETLEASE, F_NOTIFY, F_SETPIPE_SZ = 1024, 1026, 1031
+"""The first two tell when others open a file, or use one in a folder; the last makes more fit into
+a pipe."""
 SETSOCKOPT: Numbers = (54, 208)
 SOL_SOCKET, SO_SNDBUF, SO_RCVBUF = 1, 7, 8
 """Room for what waits in a socket, which belongs to no process. Whoever asks for another size is

@@ -27,7 +27,8 @@ FAILED = 125
 """Exit code where the program was not started."""
 OLDEST_ABI = 6
 """Version of Landlock (Linux 6.12) from which signals stay within the job."""
-OPEN_FILES = 4096
+OPEN_FILES = 1024
+"""Also how many may be on their way through sockets, where the supervisor cannot count them."""
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG = 1 << 4, 1 << 5, 1 << 7, 1 << 8

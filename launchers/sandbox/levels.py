@@ -34,8 +34,13 @@ LEVELS = {
             "search",
             "files: learns names, sizes and times of files that it cannot open, masked ones too",
             "files: modes and times cannot be changed, though the calls say so",
-            "memory: the limit is a watch that looks every tenth of a second; page tables and what "
-            "waits in sockets are not counted",
+            "memory: the limit is a watch that looks every tenth of a second; what the kernel "
+            "keeps for maps of memory, for epoll and for pipes on their way is not counted",
+            "counters: how fast each processor runs and how large every file is can be seen, "
+            "though never while a server is scored",
+            "turns: jobs in containers that share no /run/lock or /tmp do not wait for each other",
+            "libraries: a program that asks how much memory or disk is free gets no answer, or one "
+            "that means nothing",
             "disk: the quota is a watch that looks every tenth of a second",
             "semaphores: none, so that torch's data-loader workers and multiprocessing's queues "
             "and pools fail; use num_workers=0",
@@ -52,8 +57,12 @@ LEVELS = {
     "bwrap": Level(
         name="bwrap",
         gaps=(
-            "memory: the limit is a watch that looks every tenth of a second; page tables and what "
-            "waits in sockets are not counted",
+            "memory: the limit is a watch that looks every tenth of a second; what the kernel "
+            "keeps for maps of memory, for epoll and for pipes on their way is not counted",
+            "counters: /proc/self says which pages of libraries others have mapped, and how busy "
+            "the network is, though never while a server is scored",
+            "turns: as at level landlock",
+            "libraries: as at level landlock",
             "signals: SIGCHLD keeps its default action, though the calls say otherwise; what is "
             "only woken by it, such as `wait` in dash, waits for ever",
             "notes: locks on shared files are seen, and a file is found faster if anyone asked for "

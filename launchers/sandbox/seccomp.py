@@ -21,6 +21,7 @@ from launchers.sandbox.calls import (
     DENIED,
     F_NOTIFY,
     F_SETLEASE,
+    F_SETPIPE_SZ,
     FCNTL,
     IOCTL,
     IPC,
@@ -146,7 +147,7 @@ def _everywhere() -> list[Rule]:
         (PRCTL, [_argument(0), *_when(IF_EQUAL, PR_SET_PDEATHSIG, _refuse(DONE)), *_end(ALLOW)]),
         (RT_SIGACTION, _keeps_signal(SIGCHLD)),
         (MADVISE, [_argument(2), *_none_of(MADV_COLD, MADV_PAGEOUT)]),
-        (FCNTL, [_argument(1), *_none_of(F_SETLEASE, F_NOTIFY)]),
+        (FCNTL, [_argument(1), *_none_of(F_SETLEASE, F_NOTIFY, F_SETPIPE_SZ)]),
         (SETSOCKOPT, _keeps_sizes()),
     ]
 

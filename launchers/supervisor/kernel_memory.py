@@ -48,13 +48,14 @@ def kernel_bytes(folders: Sequence[str], *, room: int) -> int:
     fields = [_status(folder) for folder in folders]
     known = sum(found.get(name, 0) << 10 for found in fields for name in TABLES)
     own = next((folder for folder in folders if _has_own_network(folder)), None)
-    known += _waiting_in_tcp(own) if own else 0
-    slots = sum(found.get(SLOTS, 0) for found in fields)
-    if known + slots * max(FULL_PIPE, _socket_bytes()) <= room:
+    sockets, connections = _sockets_of(own) if own else (0, 0)
+    slots = sockets + sum(found.get(SLOTS, 0) for found in fields)
+    most = slots * max(pipe_bytes(1), _socket_bytes()) + connections * _connection_bytes()
+    if known + most <= room:
         return known
     seen = look_through(folders)
-    sockets = max(len(seen.sockets), sum(1 for _ in _rows(own, "unix")) if own else 0)
-    return known + pipe_bytes(len(seen.pipes)) + sockets * _socket_bytes()
+    known += _waiting_in_tcp(own) if own and connections else 0
+    return known + pipe_bytes(len(seen.pipes)) + max(sockets, len(seen.sockets)) * _socket_bytes()
 
 
 def look_through(folders: Iterable[str]) -> Seen:
@@ -85,10 +86,19 @@ def pipe_bytes(count: int) -> int:
     return min(count * FULL_PIPE, soft) + count * LEAST_PIPE
 
 
+def _sockets_of(folder: str) -> tuple[int, int]:
+    """How many sockets there are in a network, and how many of them speak TCP."""
+    found = {
+        row[0]: int(row[2]) for name in ("sockstat", "sockstat6") for row in _rows(folder, name)
+    }
+    return found.get("sockets:", 0), found.get("TCP:", 0) + found.get("TCP6:", 0)
+
+
 def _waiting_in_tcp(folder: str) -> int:
     """What waits in the connections of a network, at twice its bytes: each piece costs more."""
     rows = (row for name in ("tcp", "tcp6") for row in _rows(folder, name))
-    return 2 * sum(int(size, 16) for row in rows for size in row[4].split(":"))
+    sizes = (size for row in rows if ":" in row[4] for size in row[4].split(":"))
+    return 2 * sum(int(size, 16) for size in sizes)
 
 
 def _status(folder: str) -> dict[str, int]:
@@ -111,12 +121,11 @@ def _open_files(folders: Iterable[str]) -> Iterator[os.stat_result]:
 
 
 def _rows(folder: str, name: str) -> Iterator[list[str]]:
-    """Rows of a table of sockets, without its heading."""
+    """Rows of a table about sockets; in some the first names the columns."""
     with (
         contextlib.suppress(OSError),
         open(f"{folder}/net/{name}", encoding="utf-8", errors="replace") as file,
     ):
-        next(file, None)
         for line in file:
             yield line.split()
 
@@ -133,9 +142,15 @@ def _socket_bytes() -> int:
     return _setting("net/core/wmem_default", 212992) + FULL_PIPE
 
 
+def _connection_bytes() -> int:
+    """What may wait at both ends of a connection, at twice its bytes."""
+    return 2 * (_setting("net/ipv4/tcp_rmem", 6 << 20) + _setting("net/ipv4/tcp_wmem", 4 << 20))
+
+
 def _setting(name: str, default: int) -> int:
+    """A number of the kernel's, the last where there are several: the largest."""
     try:
         with open(f"/proc/sys/{name}", encoding="utf-8") as file:
-            return int(file.read())
-    except (OSError, ValueError):
+            return int(file.read().split()[-1])
+    except (OSError, ValueError, IndexError):
         return default
