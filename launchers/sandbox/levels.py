@@ -59,8 +59,8 @@ LEVELS = {
         gaps=(
             "memory: the limit is a watch that looks every tenth of a second; what the kernel "
             "keeps for maps of memory, for epoll and for pipes on their way is not counted",
-            "counters: /proc/self says which pages of libraries others have mapped, and how busy "
-            "the network is, though never while a server is scored",
+            "counters: /proc/self says which pages of libraries others have mapped, and how much "
+            "traffic there is, though never while a server is scored",
             "turns: as at level landlock",
             "libraries: as at level landlock",
             "signals: SIGCHLD keeps its default action, though the calls say otherwise; what is "
