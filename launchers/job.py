@@ -72,6 +72,9 @@ class JobSpec:
     """Log kept on disk: head and tail with a marker between."""
     sandbox: str = "none"
     """Level that untrusted programs run at."""
+    takes_turns: bool = True
+    """Whether a server of it is scored alone on its machine, and trained beside no such server;
+    False for code that nobody need fear, which waits for nobody."""
 
     def to_json(self) -> str:
         """The text of spec.json."""

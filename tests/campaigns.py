@@ -8,6 +8,7 @@ from assets.config.home import Home
 from assets.graph.search import Search, Work, open_search
 from lake import Lake
 from lake.tables import Idea, Patch, Row, Run, Score, Stage
+from launchers import JobSpec
 
 
 class PressedAfter:
@@ -72,3 +73,9 @@ FACTS = {
     ),
     Score: ("run_id", "value", "reward", "blame", "evaluator"),
 }
+
+
+def takes_turns(home: Home) -> set[bool]:
+    """Whether the jobs that lie in a home take turns on the machine."""
+    specs = (path.read_text() for path in home.jobs.glob("*/spec.json"))
+    return {JobSpec.from_json(text).takes_turns for text in specs}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from campaigns import PressedAfter, materialize, opened, rows, search_all
+from campaigns import PressedAfter, materialize, opened, rows, search_all, takes_turns
 from conftest import PROJECT, VARVE, child_environment, write_campaign
 
 from assets.attempt.monitor import Hooks, Stop
@@ -114,6 +114,7 @@ def test_ideas_and_patches_come_from_the_model_and_every_call_is_a_row(home, pro
     asked_again = next(c for c in completions if c.revision == 1)
     assert "31.0" in json.loads(asked_again.request)["turns"][1]["text"]
     assert sum(s.value is not None for s in rows(home, Score)) == 3 + len(by_idea) - 1
+    assert takes_turns(home) == {True}, "who wrote a patch may listen to a server of another"
 
 
 def test_the_lowest_try_that_holds_is_taken_and_the_ones_behind_it_are_rows(home):

@@ -1,7 +1,7 @@
 """Which sandbox level a call gets: the best for our own patches, bubblewrap for a model's."""
 
 import pytest
-from campaigns import PressedAfter, rows, search_all
+from campaigns import PressedAfter, rows, search_all, takes_turns
 from conftest import SMALL, write_campaign
 
 from assets.attempt.monitor import Hooks, Stop
@@ -95,6 +95,7 @@ def test_a_search_runs_behind_bubblewrap_by_itself(home):
     write_campaign(home.campaigns, epochs=1)
     search_all(home)
     assert {run.sandbox_level for run in rows(home, Run)} == {"bwrap"}
+    assert takes_turns(home) == {False}
 
 
 @pytest.mark.trains

@@ -202,6 +202,13 @@ def test_waiting_takes_nothing_of_the_time_that_a_step_has(jobs, folder):
     assert result.step("score").waited_seconds > 3
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["beside-a-server", "beside-training"])
+def test_a_job_of_our_own_code_waits_for_nobody(jobs, folder, alone):
+    with turn(str(folder), alone=alone, pause=never):
+        assert jobs.run(takes_turns=False).status == "finished"
+    assert "waiting" not in jobs.events()
+
+
 @pytest.mark.parametrize("alone", [True, False], ids=["to-train", "to-be-scored"])
 def test_a_job_that_waits_can_be_cancelled_and_then_nobody_waits_for_it(jobs, folder, alone):
     with turn(str(folder), alone=alone, pause=never):

@@ -5,6 +5,7 @@ Take, scoring            an audit: kept outputs are scored again
 """
 
 from assets.attempt.view import AttemptView
+from assets.config.sandbox import writes_own_code
 from launchers import Grade, Harvest, JobSpec, Server
 from launchers.result import SCORE, TRAIN
 from launchers.steps import OUTPUTS, Run, Step
@@ -88,4 +89,5 @@ def job_spec(
         memory_bytes=profile.memory_bytes,
         processes=profile.processes,
         sandbox=level,
+        takes_turns=not writes_own_code(view.settings),
     )
