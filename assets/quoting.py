@@ -1,17 +1,21 @@
-"""Text from jobs and models where people see it.
+"""Text from jobs, models and files where people see it.
 
 Their words are data: a terminal must not obey them, and rich must not read them as markup. What is
 stored stays as it was written, and what is piped to a program stays exact.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 from rich.text import Text
 
 from lake import FORMATS, Result
-from launchers.visible import visible
+from launchers.visible import shortened, visible
 
+TOLD_CHARACTERS = 4_000
+"""What a page says of an error; of a longer one its head and its tail."""
+FENCES = re.compile("`+")
 TITLE_CHARACTERS = 200
 """A longer title is cut where it shares a line with figures."""
 MARK = "| "
@@ -32,6 +36,18 @@ def title_cell(text: str) -> Text:
 def quotation(text: str) -> Iterator[str]:
     """The lines of a text, each with the mark of a quotation before it."""
     return (MARK + line for line in visible(text).split("\n"))
+
+
+def told(text: str) -> str:
+    """What an error says, for a page of plain text: nothing in it hidden, and not too long."""
+    return shortened(visible(text), TOLD_CHARACTERS)
+
+
+def markdown_block(text: str) -> str:
+    """The same where Markdown is rendered: a block of code that the text cannot close."""
+    shown = told(text)
+    fence = "`" * max(3, 1 + max(map(len, FENCES.findall(shown)), default=0))
+    return f"{fence}\n{shown}\n{fence}"
 
 
 def answer_text(result: Result, form: str, *, terminal: bool) -> str:

@@ -6,9 +6,13 @@ import dagster as dg
 import pytest
 from campaigns import materialize, search_all
 from conftest import PROJECT, write_campaign
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from assets.graph.definitions import campaign_or_reason, defs
 from assets.graph.instance import open_instance
+from assets.quoting import TOLD_CHARACTERS, markdown_block, told
 from lake.tables import Stage
 
 GOLDEN = PROJECT / "tests" / "golden" / "asset_graph.json"
@@ -62,6 +66,39 @@ def test_a_broken_campaign_is_one_failing_asset_that_says_why(home):
     assert not result.success
     (event,) = [event for event in result.all_events if event.is_step_failure]
     assert "batch: " in event.step_failure_data.user_failure_data.description
+
+
+@given(st.text(st.characters() | st.sampled_from("`~<>[]()*_#&\\\n\r \x1b\u202e")))
+def test_what_a_broken_campaign_says_is_rendered_as_it_is(text):
+    tokens = MarkdownIt("commonmark").parse(markdown_block(text))
+    assert [(token.type, token.info) for token in tokens] == [("fence", "")]
+    assert tokens[0].content == told(text) + "\n"
+    assert len(tokens[0].content) < 2 * TOLD_CHARACTERS
+
+
+HOSTILE = (
+    "<img src=x onerror=alert(1)> [a](javascript:b) **c**",
+    "x\n```\n# d\n````\n<b>",
+    "\x1b[2J\u202eevil\u200b\u2028",
+    "e" * 50_000,
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_broken_campaign_is_quoted_as_text_and_not_at_length(home, text):
+    write_campaign(home.campaigns, "broken", environment=text)
+    definitions = campaign_or_reason(home, "broken")
+    said = definitions.resolve_asset_graph().get(dg.AssetKey(["broken", "broken"])).description
+    (block,) = MarkdownIt("commonmark").parse(said)
+    assert block.type == "fence"
+    assert len(said) < 5000
+    job = definitions.resolve_implicit_global_asset_job_def()
+    (event,) = [
+        e for e in job.execute_in_process(raise_on_error=False).all_events if e.is_step_failure
+    ]
+    failure = event.step_failure_data.user_failure_data.description
+    assert failure + "\n" == block.content
+    assert failure.replace("\n", "").isprintable()
 
 
 @pytest.mark.parametrize("name", ["größe", "two words", "1st", "two\nlines"])

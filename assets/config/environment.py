@@ -4,6 +4,7 @@ The *tree* is every file of the folder but README.md, the manifest, the catalog,
 caches. Patches may change the *editable* part; the rest is copied from here unchanged.
 """
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -198,7 +199,7 @@ class Environment:
 def find_environment(name: str) -> Path:
     """The folder of an environment: a name in `environments/`, or a path from the project's top."""
     named = PROJECT / "environments" / name
-    return named if named.is_dir() else (PROJECT / name)
+    return named if os.path.isdir(named) else (PROJECT / name)  # a name may be too long to ask for
 
 
 def read_environment(path: Path) -> Environment:
@@ -207,7 +208,7 @@ def read_environment(path: Path) -> Environment:
     Raises:
         ManifestError: naming the file and the key, with what was found and expected.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise ManifestError(
             f"{path}: no such environment folder; expected a name in environments/ "
             "or a path from the project's top"

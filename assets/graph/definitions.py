@@ -11,6 +11,7 @@ from assets.config.site import launcher_of, site_of
 from assets.errors import VarveError
 from assets.graph.campaign import campaign_definitions
 from assets.graph.instance import fail_dead_runs
+from assets.quoting import markdown_block, told
 from lake.ids import content_id
 
 
@@ -48,8 +49,13 @@ def campaign_or_reason(home: Home, name: str) -> dg.Definitions:
 def _broken(name: str, reason: str) -> dg.Definitions:
     group = name if re.fullmatch(NAME_PATTERN, name) else f"broken_{content_id(name)}"
 
-    @dg.asset(key=[group, "broken"], group_name=group, description=reason, kinds={"yaml"})
+    @dg.asset(
+        key=[group, "broken"],
+        group_name=group,
+        description=markdown_block(reason),
+        kinds={"yaml"},
+    )
     def broken() -> None:
-        raise dg.Failure(description=reason, allow_retries=False)
+        raise dg.Failure(description=told(reason), allow_retries=False)
 
     return dg.Definitions(assets=[broken])
