@@ -185,12 +185,29 @@ def show(identity: str, diff: bool) -> None:
     type=click.IntRange(1, 65535),
     default=3000,
     show_default=True,
-    help="Port on loopback.",
+    help="Port to listen on.",
 )
-def ui(port: int) -> None:
+@click.option(
+    "--host",
+    "address",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address to listen on. There is no login: whoever reaches it can start runs.",
+)
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="NAME[:PORT]",
+    help="A further name that browsers may ask for, where the address or port that they see is "
+    "another one. May be repeated.",
+)
+def ui(port: int, address: str, names: tuple[str, ...]) -> None:
     """Open the Dagster UI on this project's history, with its daemon, until Ctrl-C.
 
-    It listens on 127.0.0.1 only, because it has no login.
+    It listens on 127.0.0.1 only, because it has no login, and answers no page but its own. A run
+    may name a weaker sandbox level than its campaign's with the token that is printed here.
 
     \b
     Example: varve ui --port 3001
@@ -198,7 +215,7 @@ def ui(port: int) -> None:
     from assets.terminal.ui import serve_ui
 
     with spoken_errors():
-        serve_ui(find_home(), port)
+        serve_ui(find_home(), port, address=address, names=names)
 
 
 @main.command("rebuild-history")

@@ -2,20 +2,25 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
 
 from conftest import VARVE, child_environment
 
 from assets.config.home import Home
+from assets.config.permit import TOKEN_TAG
 from lake.tables import Stage
 
+EMPTY: Mapping[str, str] = MappingProxyType({})
 START_SECONDS = 180
 BACKFILL_SECONDS = 300
 RUNS = """
@@ -25,11 +30,20 @@ RUNS = """
 LOADED = "{workspaceOrError {... on Workspace {locationEntries {loadStatus}}}}"
 
 
+Tags = Mapping[str, str]
+
+
 class Ui:
     """A running UI."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, log: Path) -> None:
         self.port = port
+        self.log = log
+
+    @property
+    def token(self) -> str:
+        """What it printed for runs that name a weaker sandbox level."""
+        return re.search(rf"{TOKEN_TAG} = (\w+)", self.log.read_text())[1]
 
     def query(self, query: str, **variables) -> dict:
         """The `data` of a GraphQL query."""
@@ -47,7 +61,9 @@ class Ui:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as response:
             return response.read().decode()
 
-    def launch_backfill(self, campaign: str, epochs: list[str], stages=tuple(Stage)) -> str:
+    def launch_backfill(
+        self, campaign: str, epochs: list[str], stages=tuple(Stage), tags: Tags = EMPTY
+    ) -> str:
         """Launch a backfill as the UI does, and give its id."""
         mutation = """
         mutation($p: LaunchBackfillParams!) {launchPartitionBackfill(backfillParams: $p) {
@@ -55,6 +71,7 @@ class Ui:
         }}"""
         keys = [{"path": [campaign, stage.value]} for stage in stages]
         params = {"assetSelection": keys, "partitionNames": epochs, "fromFailure": False}
+        params["tags"] = pairs(tags)
         return self.query(mutation, p=params)["launchPartitionBackfill"]["backfillId"]
 
     def backfill_status(self, backfill: str) -> str:
@@ -71,7 +88,7 @@ class Ui:
             time.sleep(1)
         raise AssertionError(f"backfill {backfill} did not end: {self.runs()}")
 
-    def materialize(self, campaign: str, stage: Stage, epoch: str) -> dict:
+    def materialize(self, campaign: str, stage: Stage, epoch: str, tags: Tags = EMPTY) -> dict:
         """Launch one stage of one epoch as the UI does, and wait for the run's end."""
         mutation = """
         mutation($e: ExecutionParams!) {launchPipelineExecution(executionParams: $e) {
@@ -86,9 +103,12 @@ class Ui:
             },
             "runConfigData": {},
             "mode": "default",
-            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": epoch}]},
+            "executionMetadata": {"tags": pairs({"dagster/partition": epoch, **tags})},
         }
-        run_id = self.query(mutation, e=params)["launchPipelineExecution"]["run"]["runId"]
+        return self.ended(self.query(mutation, e=params)["launchPipelineExecution"]["run"]["runId"])
+
+    def ended(self, run_id: str) -> dict:
+        """A run, once it has ended."""
         give_up = time.monotonic() + BACKFILL_SECONDS
         while time.monotonic() < give_up:
             (run,) = [r for r in self.runs() if r["runId"] == run_id]
@@ -117,6 +137,11 @@ class Ui:
         return json.dumps([event for event in events if event])
 
 
+def pairs(tags: Tags) -> list[dict]:
+    """Tags as GraphQL takes them."""
+    return [{"key": key, "value": value} for key, value in tags.items()]
+
+
 @contextmanager
 def running_ui(home: Home) -> Iterator[Ui]:
     """The UI of a home; all its processes are gone afterwards."""
@@ -134,13 +159,13 @@ def running_ui(home: Home) -> Iterator[Ui]:
             start_new_session=True,
         )
     try:
-        yield _wait_until_loaded(Ui(port), process, log)
+        yield _wait_until_loaded(Ui(port, log), process)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
 
 
-def _wait_until_loaded(ui: Ui, process: subprocess.Popen, log) -> Ui:
+def _wait_until_loaded(ui: Ui, process: subprocess.Popen) -> Ui:
     give_up = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up and process.poll() is None:
         try:
@@ -150,7 +175,7 @@ def _wait_until_loaded(ui: Ui, process: subprocess.Popen, log) -> Ui:
         except OSError:
             pass
         time.sleep(0.5)
-    raise AssertionError(f"the UI did not start:\n{log.read_text()[-4000:]}")
+    raise AssertionError(f"the UI did not start:\n{ui.log.read_text()[-4000:]}")
 
 
 def processes_with(text: str) -> list[int]:

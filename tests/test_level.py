@@ -1,15 +1,18 @@
 """Which sandbox level a call gets: the best for our own patches, bubblewrap for a model's."""
 
+import dagster as dg
 import pytest
 from campaigns import PressedAfter, rows, search_all, takes_turns
 from conftest import SMALL, write_campaign
 
 from assets.attempt.monitor import Hooks, Stop
+from assets.config.permit import TOKEN_TAG, TOKEN_VARIABLE, new_permit
 from assets.config.sandbox import LEVEL_TAG, choose_level
 from assets.config.settings import CampaignSettings, Ideator, Implementer, read_campaign
 from assets.errors import Interrupted, SandboxError
 from assets.graph.campaign import campaign_definitions
 from assets.graph.instance import open_instance
+from assets.graph.permits import is_permitted
 from lake.tables import Run, RunEvent, RunEventKind, RunStatus
 from launchers import Finding, Site
 
@@ -98,18 +101,99 @@ def test_a_search_runs_behind_bubblewrap_by_itself(home):
     assert takes_turns(home) == {False}
 
 
-@pytest.mark.trains
-def test_in_the_ui_the_level_is_named_by_a_tag_of_the_run(home):
-    settings_now = read_campaign(home.campaigns, "small")
-    job = campaign_definitions(
-        "small", settings_now, home=home
-    ).resolve_implicit_global_asset_job_def()
+def run_with_tags(home, tags: dict[str, str]) -> dg.ExecuteInProcessResult:
+    """One epoch as the UI's worker runs it, with the tags that are stored of the run."""
+    definitions = campaign_definitions("small", read_campaign(home.campaigns, "small"), home=home)
+    job = definitions.resolve_implicit_global_asset_job_def()
     with open_instance(home, ["small"]) as instance:
-        done = job.execute_in_process(
-            partition_key="0000", instance=instance, tags={LEVEL_TAG: "none"}
+        return job.execute_in_process(
+            partition_key="0000", instance=instance, tags=tags, raise_on_error=False
         )
-    assert done.success
+
+
+@pytest.mark.trains
+def test_in_the_ui_the_level_is_named_by_a_tag_and_permitted_by_another(home, monkeypatch):
+    monkeypatch.setenv(TOKEN_VARIABLE, "token")
+    tags = {LEVEL_TAG: "none", TOKEN_TAG: new_permit("token", "none")}
+    assert run_with_tags(home, tags).success
     assert {run.sandbox_level for run in rows(home, Run)} == {"none"}
+
+
+@pytest.mark.trains
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "",
+        "token",
+        new_permit("token of an earlier UI", "none"),
+        new_permit("token", "landlock"),
+    ],
+)
+def test_a_weaker_level_that_nobody_permitted_runs_no_job(home, monkeypatch, given):
+    monkeypatch.setenv(TOKEN_VARIABLE, "token")
+    tags = {LEVEL_TAG: "none"} | ({} if given is None else {TOKEN_TAG: given})
+    done = run_with_tags(home, tags)
+    assert not done.success
+    (failed,) = [event for event in done.all_events if event.is_step_failure]
+    said = failed.step_failure_data.user_failure_data.description
+    assert said.startswith("tag varve/sandbox: found 'none', which is weaker")
+    assert not rows(home, Run)
+
+
+def test_outside_a_ui_no_permit_is_believed(home, monkeypatch):
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    with open_instance(home, ["small"]) as instance:
+        for token in ("", "None"):
+            tags = {LEVEL_TAG: "none", TOKEN_TAG: new_permit(token, "none")}
+            assert not is_permitted(instance, dg.DagsterRun(job_name="any", tags=tags))
+
+
+@pytest.mark.parametrize(
+    ("file", "machine", "named"),
+    [("bwrap", EVERY, "landlock"), ("auto", EVERY, "none"), ("landlock", EVERY, "none")],
+)
+def test_a_level_below_the_campaigns_needs_permission(file, machine, named):
+    asked = settings(sandbox=file)
+    with pytest.raises(SandboxError, match=r"expected that tag on this very launch.*--sandbox"):
+        choose_level(asked, site(*machine), named=named, permitted=False)
+    assert choose_level(asked, site(*machine), named=named) == named
+
+
+def test_for_patches_of_a_model_every_level_but_bubblewrap_needs_permission():
+    for named in ("none", "landlock"):
+        with pytest.raises(SandboxError):
+            choose_level(settings(model=True), site(*EVERY), named=named, permitted=False)
+        with pytest.raises(SandboxError):
+            choose_level(
+                settings(model=True), site("none", "landlock"), named=named, permitted=False
+            )
+    found = choose_level(settings(model=True), site(*EVERY), named="bwrap", permitted=False)
+    assert found == "bwrap"
+
+
+@pytest.mark.parametrize(
+    ("file", "machine", "named", "got"),
+    [
+        ("none", EVERY, "none", "none"),
+        ("none", EVERY, "landlock", "landlock"),
+        ("none", EVERY, "bwrap", "bwrap"),
+        ("landlock", EVERY, "landlock", "landlock"),
+        ("auto", ("none", "landlock"), "landlock", "landlock"),
+        ("auto", ("none",), "none", "none"),
+        ("auto", EVERY, "auto", "bwrap"),
+    ],
+)
+def test_the_campaigns_own_level_and_stronger_ones_need_no_permission(file, machine, named, got):
+    asked = settings(sandbox=file)
+    assert choose_level(asked, site(*machine), named=named, permitted=False) == got
+
+
+def test_auto_is_no_way_around_the_campaigns_level():
+    with pytest.raises(SandboxError):
+        choose_level(
+            settings(sandbox="bwrap"), site("none", "landlock"), named="auto", permitted=False
+        )
 
 
 @pytest.mark.trains

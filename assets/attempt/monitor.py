@@ -73,3 +73,5 @@ class Hooks:
     stop: Stop = field(default_factory=Stop)
     sandbox: str | None = None
     """Level named on this call."""
+    permitted: bool = True
+    """Whether that level may be weaker than the campaign's own."""

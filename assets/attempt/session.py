@@ -42,8 +42,10 @@ class Session:
         Raises:
             SandboxError: it does not work, or is too weak.
         """
-        setup = self.setup
-        return choose_level(setup.settings, setup.site, named=self.hooks.sandbox)
+        setup, hooks = self.setup, self.hooks
+        return choose_level(
+            setup.settings, setup.site, named=hooks.sandbox, permitted=hooks.permitted
+        )
 
     def context(self, attempt: Attempt, *, with_jobs: bool, reads: Sequence[str] = ()) -> Context:
         """An attempt, and all that may be used to work on it.

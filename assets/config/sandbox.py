@@ -7,6 +7,7 @@ would outlast the decision: it must be named on the call itself.
 
 from assets.config.environment import CATALOG_FILE, find_environment
 from assets.config.home import PROJECT
+from assets.config.permit import TOKEN_TAG
 from assets.config.settings import CampaignSettings
 from assets.errors import SandboxError
 from launchers import Site
@@ -19,17 +20,36 @@ LEVEL_TAG = "varve/sandbox"
 """Tag of a Dagster run that names the level for that run."""
 
 
-def choose_level(settings: CampaignSettings, site: Site, *, named: str | None) -> str:
+def choose_level(
+    settings: CampaignSettings, site: Site, *, named: str | None, permitted: bool = True
+) -> str:
     """The level for the jobs of one call.
 
     Args:
         settings: of the campaign.
         site: where its jobs run; says which levels work there.
         named: level that the user named on this call, if any.
+        permitted: whether that may be weaker than what the campaign gets without it.
 
     Raises:
-        SandboxError: the level does not work there, or is too weak for the author of the patches.
+        SandboxError: the level does not work there, or is too weak for the author of the patches,
+            or is weaker than the campaign's without permission.
     """
+    level = _chosen(settings, site, named=named)
+    if permitted or named is None or at_least(level, STRONGEST):
+        return level
+    own = _chosen(settings, site, named=None)
+    if not at_least(level, own):
+        raise SandboxError(
+            f"tag {LEVEL_TAG}: found {level!r}, which is weaker than this campaign's {own!r}, "
+            f"without a tag {TOKEN_TAG} that permits it; expected that tag on this very launch, "
+            "with the token that `varve ui` printed on its terminal: launch the run again with it, "
+            f"or name the level in a terminal: `varve search NAME --sandbox {level}`"
+        )
+    return level
+
+
+def _chosen(settings: CampaignSettings, site: Site, *, named: str | None) -> str:
     wanted = named or settings.sandbox
     if wanted != "auto" and wanted not in LEVELS:
         raise SandboxError(f"sandbox: found {wanted!r}, expected one of auto, {', '.join(LEVELS)}")
@@ -68,7 +88,7 @@ def _for_model_code(wanted: str, site: Site, *, named: bool) -> str:
         raise SandboxError(
             f"sandbox: found {level!r} in defs.yaml, expected {STRONGEST!r}: the patches are "
             f"written by a model. To run them at a weaker level, say so on the call: --sandbox "
-            f"{level}, or the tag {LEVEL_TAG} = {level} on a run in the UI"
+            f"{level}, or the tags {LEVEL_TAG} = {level} and {TOKEN_TAG} on a run in the UI"
         )
     if named or site.finding(level).works:
         return _working(level, site)

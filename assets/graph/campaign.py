@@ -25,6 +25,7 @@ from assets.errors import TOLD, Interrupted, no_room
 from assets.graph.backfills import check_backfill_order
 from assets.graph.instance import UNFINISHED, fail_dead_runs, limit_pool, pool, process_tag
 from assets.graph.metadata import check_results, stage_metadata
+from assets.graph.permits import is_permitted
 from assets.work import Report, work
 from lake.attempts import Attempt, AttemptLog
 from lake.shared import shared_lake
@@ -188,12 +189,17 @@ def _work_alone(
             stage,
             epoch,
             dagster_run_id=context.run.run_id,
-            hooks=replace(
-                hooks,
-                monitor=_Observer(context, hooks.monitor),
-                sandbox=hooks.sandbox or context.run.tags.get(LEVEL_TAG),
-            ),
+            hooks=replace(_hooks_of_run(context, hooks), monitor=_Observer(context, hooks.monitor)),
         )
+
+
+def _hooks_of_run(context: dg.AssetExecutionContext, hooks: Hooks) -> Hooks:
+    """The caller's, or where it names no sandbox level what a tag of the run names."""
+    named = context.run.tags.get(LEVEL_TAG)
+    if hooks.sandbox is not None or named is None:
+        return hooks
+    permitted = is_permitted(context.instance, context.run)
+    return replace(hooks, sandbox=named, permitted=permitted)
 
 
 def read_attempts(home: Home, name: str) -> AttemptLog:
