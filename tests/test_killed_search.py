@@ -134,6 +134,33 @@ def test_only_runs_of_dead_processes_are_buried(place, status):
     assert left == {f"mine-{status.value}", f"far-{status.value}"}
 
 
+@pytest.mark.parametrize("status", UNFINISHED)
+def test_a_run_launched_again_is_not_buried_for_the_process_of_its_first(place, status):
+    """Dagster copies the tags of the run that it repeats, that of its dead process too."""
+    home = place(f"again-{status.value}")
+    host, boot, pid, born = process_tag()[PROCESS_TAG].split("/")
+    dead, other = (f"{host}/{boot}/{pid}/{int(born) - n}" for n in (1, 2))
+    done = dg.DagsterRunStatus.FAILURE
+    with open_instance(home, ["small"]) as instance:
+        for name, state, tag in (
+            ("first", done, dead),
+            ("again", status, dead),
+            ("died", status, other),
+        ):
+            parent = None if name == "first" else "first"
+            run = dg.DagsterRun(
+                job_name="x",
+                run_id=name,
+                status=state,
+                tags={PROCESS_TAG: tag},
+                parent_run_id=parent,
+                root_run_id=parent,
+            )
+            instance.add_run(run)
+        assert fail_dead_runs(instance) == ["died"]
+        assert fail_dead_runs(instance, untagged=True) == ["again"]
+
+
 @pytest.fixture(scope="module")
 def ui(killed):
     """The UI on a killed campaign, one killed in the middle, one broken, one about to break."""

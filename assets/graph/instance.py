@@ -123,7 +123,7 @@ def fail_dead_runs(
     """
     marked = []
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
-        tag = run.tags.get(PROCESS_TAG)
+        tag = _own_tag(instance, run)
         dead = untagged if tag is None else _is_dead(tag, held=_campaign(run) in held)
         if dead and run.run_id != but:
             instance.report_run_failed(run, "its process died; what it had recorded is kept")
@@ -135,6 +135,15 @@ def _campaign(run: dg.DagsterRun) -> str | None:
     """The campaign whose assets a run makes; None where they are of several, or of none."""
     found = {key.path[0] for key in run.asset_selection or ()}
     return found.pop() if len(found) == 1 else None
+
+
+def _own_tag(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
+    """The tag that its process gave a run; until then one launched again has that of its parent."""
+    tag = run.tags.get(PROCESS_TAG)
+    if tag is None or run.parent_run_id is None:
+        return tag
+    parent = instance.get_run_by_id(run.parent_run_id)
+    return tag if parent is not None and parent.tags.get(PROCESS_TAG) != tag else None
 
 
 def _is_dead(tag: str, *, held: bool) -> bool:
