@@ -22,6 +22,7 @@ from pathlib import Path
 
 from lake.errors import LakeError
 from launchers import LauncherError, TreeError
+from launchers.visible import ToldError
 
 NO_ROOM = {
     errno.ENOSPC,
@@ -50,7 +51,7 @@ def no_room(place: Path, error: OSError) -> str:
     )
 
 
-class VarveError(Exception):
+class VarveError(ToldError):
     """Something a user can act on; shown without a traceback."""
 
 

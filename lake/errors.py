@@ -10,12 +10,14 @@ LakeError
     └── ReadOnlyError    SQL that would change something or read outside the lake
 """
 
+from lake.quoting import bounded
+
 
 class LakeError(Exception):
     """Root of the tree; its message says where, what was found, what was expected, what to do."""
 
     def __init__(self, *, where: str, found: str, expected: str, todo: str) -> None:
-        """Keeps the four parts, so that a caller can show them separately.
+        """Keeps the four parts, each bounded, so that a caller can show them separately.
 
         Args:
             where: The table, file or statement.
@@ -23,6 +25,7 @@ class LakeError(Exception):
             expected: What should have been there.
             todo: What the reader can do next.
         """
+        where, found, expected, todo = map(bounded, (where, found, expected, todo))
         self.where, self.found, self.expected, self.todo = where, found, expected, todo
         end = "\n" if "\n" in found else ". "  # a DuckDB excerpt ends with a caret under its line
         super().__init__(f"{where}: {found}{end}Expected {expected}. {todo}.")

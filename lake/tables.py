@@ -4,12 +4,17 @@ Every table is append-only and partitioned by `campaign` and `epoch`. A row type
 that says what a column means; the Delta and polars schemas are derived from it (`lake.columns`).
 `n` is the attempt that the row belongs to. A missing value is None, with a reason; NaN and
 infinities are refused when a row is turned into a frame.
+
+What rows say in words (`TELLING`) is cut when a row is made. Documents are stored whole: the text
+of an idea, a diff, a request and its answer, the end of a log.
 """
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import ClassVar
+
+from lake.quoting import bounded
 
 
 class Stage(StrEnum):
@@ -158,6 +163,10 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+TELLING = ("reason", "repairs", "verdicts")
+"""Columns that say in words what became of something; they may quote a job or a model."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """What every row carries."""
@@ -170,6 +179,24 @@ class Row:
     n: int
     """Attempt of (campaign, epoch, stage) that made the row."""
     created_at: datetime = field(default_factory=now)
+
+    def __post_init__(self) -> None:
+        """Bounds what a row says in words of others, wherever it was made or read."""
+        for name in TELLING:
+            said = getattr(self, name, None)
+            if said:
+                object.__setattr__(self, name, _bounded(said))
+
+
+def _bounded(said: object) -> object:
+    """A text, and the texts in a tuple or a mapping, bounded; a wrong type stays for the door."""
+    if isinstance(said, str):
+        return bounded(said)
+    if isinstance(said, tuple):
+        return tuple(map(_bounded, said))
+    if isinstance(said, dict):
+        return {name: _bounded(text) for name, text in said.items()}
+    return said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

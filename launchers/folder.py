@@ -23,7 +23,7 @@ import os
 import re
 import time
 
-from launchers.result import JobResult, ResultError
+from launchers.result import MOST_BYTES, JobResult, ResultError
 
 RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 """What may name a run folder."""
@@ -83,7 +83,7 @@ def read_result(run: str) -> JobResult | None:
     """The result of a job, or None while there is none that its supervisor wrote whole."""
     try:
         with open(os.path.join(run, RESULT), "rb") as file:
-            result = JobResult.from_json(file.read())
+            result = JobResult.from_json(file.read(MOST_BYTES + 1))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ResultError):
         return None
     return result if result.run_id == os.path.basename(run) else None

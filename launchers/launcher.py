@@ -13,9 +13,10 @@ from typing import Protocol
 from launchers.job import Charge, JobSpec, JobState, Ticket
 from launchers.result import JobResult
 from launchers.site import Needs, Site
+from launchers.visible import ToldError
 
 
-class LauncherError(Exception):
+class LauncherError(ToldError):
     """A launcher was asked for something that it cannot do."""
 
 

@@ -12,8 +12,12 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, TypeVar, get_args, get_origin
 
+from launchers.visible import ToldError, quoted
+
 Record = TypeVar("Record")
 KIND = "kind"
+NUMBER_CHARACTERS = 1_100
+"""No number needs more: the longest exact decimal of a double has 1,077 characters."""
 WORDS: dict[object, str] = {
     str: "a text",
     int: "a whole number",
@@ -22,12 +26,12 @@ WORDS: dict[object, str] = {
 }
 
 
-class PlainError(ValueError):
+class PlainError(ToldError, ValueError):
     """A text or a value does not fit the type; the message says where and how."""
 
 
 def strict_json(text: str | bytes) -> Any:  # noqa: ANN401  # any JSON value
-    """Parses JSON; NaN, infinities and repeated keys are refused.
+    """Parses JSON; repeated keys are refused, and numbers that are long or that no float can hold.
 
     Raises:
         PlainError: it is not such JSON.
@@ -37,6 +41,7 @@ def strict_json(text: str | bytes) -> Any:  # noqa: ANN401  # any JSON value
             text,
             parse_constant=_no_constant,
             parse_float=_finite,
+            parse_int=_whole,
             object_pairs_hook=_unique_keys,
         )
     except (ValueError, RecursionError) as error:
@@ -157,7 +162,7 @@ def _is_needed(one: "Field[Any]") -> bool:
 
 
 def _refusal(where: str, value: object, expected: str) -> PlainError:
-    return PlainError(f"{where}: found {value!r:.100}, expected {expected}")
+    return PlainError(f"{where}: found {quoted(value)}, expected {expected}")
 
 
 def _no_constant(name: str) -> float:
@@ -165,10 +170,19 @@ def _no_constant(name: str) -> float:
 
 
 def _finite(text: str) -> float:
+    if len(text) > NUMBER_CHARACTERS:
+        raise PlainError(
+            f"found a number of {len(text)} characters, expected at most {NUMBER_CHARACTERS}"
+        )
     value = float(text)
     if not math.isfinite(value):
         raise PlainError(f"found {text}, expected finite numbers")
     return value
+
+
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 The supervisor writes it, launchers hand it over, and whoever asked for the job reads it; no other
 code spells its keys. Results that were written before jobs had steps are read too.
+
+What a job can put into one is made visible and bounded when a record is made, by the supervisor or
+by a reader: file names, refusals, reasons, verdicts.
 """
 
 from collections.abc import Mapping
@@ -9,13 +12,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from launchers.plain import PlainError, json_text, read_record, strict_json
+from launchers.visible import PART_CHARACTERS, ToldError, told, visible_line
 
 TRAIN, SCORE = "train", "score"
 """Names of the steps that every scored job has."""
 STATUSES = ("finished", "failed", "cancelled")
+MOST_REFUSALS = 32
+"""Refusals kept by name."""
+LOG_TAIL_BYTES = 4096
+"""What a result carries of the log."""
+MOST_BYTES = 8 << 20
+"""More than a result with as many outputs as a harvest takes; what is larger is none."""
 
 
-class ResultError(ValueError):
+class ResultError(ToldError, ValueError):
     """A text is no result of a job."""
 
 
@@ -30,6 +40,14 @@ class Evaluation:
     reason: str | None = None
     verdicts: Mapping[str, str] = field(default_factory=dict)
     measures: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Bounds its texts: they may repeat what the patched model answered."""
+        measures = {_name(name): number for name, number in self.measures.items()}
+        _put(self, "metric", _name(self.metric))
+        _put(self, "reason", _reason(self.reason))
+        _put(self, "verdicts", _parts(self.verdicts))
+        _put(self, "measures", measures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +99,13 @@ class JobResult:
     log_tail: str = ""
     log_bytes: int = 0
 
+    def __post_init__(self) -> None:
+        """Bounds what comes from the job; the log's tail stays as it was printed."""
+        refused = dict(list(self.refused_outputs.items())[:MOST_REFUSALS])
+        _put(self, "reason", _reason(self.reason))
+        _put(self, "refused_outputs", _parts(refused))
+        _put(self, "log_tail", self.log_tail[-LOG_TAIL_BYTES:])
+
     @property
     def is_inconclusive(self) -> bool:
         """Whether it says nothing about the work, so that the job may be started again."""
@@ -120,6 +145,8 @@ class JobResult:
         Raises:
             ResultError: it is no result that a supervisor wrote whole.
         """
+        if len(text) > MOST_BYTES:
+            raise ResultError(f"result.json: found more than {MOST_BYTES} bytes, expected fewer")
         try:
             plain = strict_json(text)
             if isinstance(plain, dict) and "steps" not in plain:
@@ -132,6 +159,23 @@ class JobResult:
                 f"result.json: found the status {result.status!r}, expected one of {STATUSES}"
             )
         return result
+
+
+def _put(record: object, field_name: str, value: object) -> None:
+    """Sets a field of a frozen record while it is made."""
+    object.__setattr__(record, field_name, value)
+
+
+def _name(text: str) -> str:
+    return told(visible_line(text), PART_CHARACTERS)
+
+
+def _reason(text: str | None) -> str | None:
+    return None if text is None else told(text)
+
+
+def _parts(texts: Mapping[str, str]) -> dict[str, str]:
+    return {_name(name): told(text, PART_CHARACTERS) for name, text in texts.items()}
 
 
 def lost_result(run_id: str, run_key: str, *, level: str) -> JobResult:

@@ -5,11 +5,13 @@ import json
 import os
 from collections.abc import Mapping
 
+from launchers.visible import ToldError
+
 FILE_MODE = "100644"
 """The only mode that a tree may hold, in git's words."""
 
 
-class TreeError(ValueError):
+class TreeError(ToldError, ValueError):
     """A tree holds a path or a kind of file that no environment needs."""
 
 

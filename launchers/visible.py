@@ -5,6 +5,9 @@ the order of letters, blanks that hide words, a line that claims that the log en
 is for terminals and pages, `fenced` for prompts; neither changes what is stored. Markup of the
 place where the text goes (rich, Markdown, HTML) is left to whoever puts it there.
 
+What a message or a reason quotes has one cap, `told`. The types that carry such texts apply it
+where they are made (`ToldError`, `JobResult`, `Evaluation`), so that nobody can forget it.
+
 A backslash stays as it is, so that shown text may be shown again without growing; the four
 characters `\x1b` in a log and an escaped character therefore look the same, and the stored log
 tells which.
@@ -25,6 +28,12 @@ BLANKS = re.compile(
 )
 """Printable according to Unicode, yet invisible."""
 NONCE = re.compile("[0-9a-f]{16}")
+REASON_CHARACTERS = 6_000
+"""Most of a reason or of a message, whatever it quotes: two quotations of twelve lines of code fit
+beside its own words."""
+PART_CHARACTERS = 1_000
+"""Most of a text that stands beside others of its kind: a verdict, or why a file was refused."""
+CUT_SHORT = " [... cut: {count} characters in all ...] "
 FENCED_CHARACTERS = 16_000
 """What a fence holds unless it is told otherwise; a log tail is a quarter of it."""
 DATA = (
@@ -58,6 +67,36 @@ def visible(text: str) -> str:
 def visible_line(text: str) -> str:
     r"""The text as `visible` shows it, line feeds and tabs escaped too: for names and titles."""
     return visible(text).replace("\n", r"\x0a").replace("\t", r"\x09")
+
+
+def told(text: str, limit: int = REASON_CHARACTERS) -> str:
+    """The text as `visible` shows it and no longer than the limit, for a message or a reason.
+
+    A longer one keeps its beginning and, for a quarter of the room, its end; between them it says
+    how long it was. Costs time in proportion to the limit, however long the text is.
+    """
+    if len(text) <= limit and len(shown := visible(text)) <= limit:
+        return shown
+    mark = CUT_SHORT.format(count=len(text))
+    tail = limit // 4
+    head = limit - tail - len(mark)
+    return visible(text[:head])[:head] + mark + visible(text[-tail:])[-tail:]
+
+
+def quoted(value: object) -> str:
+    """A value of somebody's document, for a message: as Python writes it, if it can, and cut."""
+    try:
+        return told(repr(value), PART_CHARACTERS)
+    except (RecursionError, ValueError):  # too deep, or a number of too many digits
+        return f"a {type(value).__name__} that is too large to be shown"
+
+
+class ToldError(Exception):
+    """An error whose message may quote what others wrote, and stays visible and bounded."""
+
+    def __init__(self, message: str) -> None:
+        """Takes the message, whatever its length."""
+        super().__init__(told(message))
 
 
 def _shown(match: re.Match[str]) -> str:

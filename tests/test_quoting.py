@@ -48,11 +48,17 @@ from assets.work import Report
 from lake import FORMATS, Result, query
 from lake.attempts import Attempt, AttemptState
 from lake.tables import Idea, Run, RunEvent, Stage
-from launchers import Evaluation
+from launchers import Evaluation, JobResult
 from launchers import visible as quote
-from launchers.supervisor.account import REASON_CHARACTERS, Account
 from launchers.supervisor.evaluation import EvaluationError, read_evaluation
-from launchers.visible import fenced, is_hidden, shortened, visible, visible_line
+from launchers.visible import (
+    REASON_CHARACTERS,
+    fenced,
+    is_hidden,
+    shortened,
+    visible,
+    visible_line,
+)
 
 __all__ = ["jobs"]
 
@@ -153,11 +159,14 @@ def test_a_long_text_is_cut_in_the_middle_with_a_count():
 
 
 def test_a_reason_is_made_visible_and_cut():
-    account = Account()
-    account.fail("train", ALL + "\ud800")
-    assert account.reason == visible(ALL + "\ud800")
-    account.fail("train", "\x1b" * 5000)
-    assert len(account.reason) == REASON_CHARACTERS
+    def reason(text: str) -> str:
+        result = JobResult(
+            run_id="r", run_key="k", status="failed", reason=text, sandbox_level="none"
+        )
+        return result.reason
+
+    assert reason(ALL + "\ud800") == visible(ALL + "\ud800")
+    assert len(reason("\x1b" * 5000)) == REASON_CHARACTERS
 
 
 def test_names_of_refused_files_are_made_visible(jobs):

@@ -13,6 +13,7 @@ from assets.errors import AnswerError, Interrupted, ProviderError
 from assets.models.requests import Answer, Call, Finish, Model, Place
 from lake.ids import completion_id
 from lake.tables import Blame, Completion
+from launchers.visible import told
 
 T = TypeVar("T")
 
@@ -244,7 +245,7 @@ def _judged(completion: Completion, read: Callable[[str], object]) -> Completion
         except AnswerError as error:
             return replace(completion, blame=Blame.MODEL, reason=str(error))
         except Exception as error:  # noqa: BLE001  the answer is paid for, and is kept whatever it is
-            reason = f"cannot be read: {type(error).__name__}: {error}"
+            reason = told(f"cannot be read: {type(error).__name__}: {error}")
             return replace(completion, blame=Blame.INFRASTRUCTURE, reason=reason)
     return completion
 

@@ -26,6 +26,7 @@ from assets.config.home import PROJECT
 from assets.errors import ManifestError
 from lake.ids import content_hash
 from launchers.tree import tree_hash
+from launchers.visible import quoted
 
 CATALOG_FILE = "catalog.toml"
 """Known ideas of an environment; no job needs them."""
@@ -232,7 +233,7 @@ def _read_manifest(path: Path) -> Manifest:
             f"{path}: missing; expected a pyproject.toml with a [tool.varve] table, "
             "as environments/README.md describes"
         ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ManifestError(f"{path}: cannot be read as TOML: {error}") from error
     table = document.get("tool", {}).get("varve")
     if table is None:
@@ -247,7 +248,7 @@ def _explain(path: Path, error: ValidationError) -> str:
     lines = [f"{path}: [tool.varve] cannot be used; environments/README.md describes every key"]
     for problem in error.errors(include_url=False):
         key = ".".join(str(part) for part in problem["loc"])
-        found = "" if problem["type"] == "missing" else f" (found {problem['input']!r})"
+        found = "" if problem["type"] == "missing" else f" (found {quoted(problem['input'])})"
         lines.append(f"  {key}: {problem['msg']}{found}")
     return "\n".join(lines)
 

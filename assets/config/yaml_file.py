@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from assets.errors import CampaignError
+from launchers.visible import quoted
 
 UNREADABLE = (ValueError, KeyError, AttributeError, RecursionError)
 """What PyYAML raises besides its own errors, for dates, numbers and tags that cannot be."""
@@ -77,7 +78,9 @@ def _expected(model: type[BaseModel], problem: Mapping[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
         return f"unknown key; expected one of {_known_keys(model, problem['loc'])}"
     found = (
-        "" if problem["type"] in ("missing", "value_error") else f" (found {problem['input']!r})"
+        ""
+        if problem["type"] in ("missing", "value_error")
+        else f" (found {quoted(problem['input'])})"
     )
     return f"{problem['msg'].removeprefix('Value error, ')}{found}"
 

@@ -57,7 +57,7 @@ def apply_answer(environment: Environment, answer: str) -> Applied:
         diff = canonical_diff(base, patched.files)
         check_diff(diff, environment)
     except PatchError as error:
-        return Applied(form=form, diff=kept(answer), reason=visible(str(error)))
+        return Applied(form=form, diff=kept(answer), reason=str(error))
     repairs = tuple(visible(words) for words in patched.repairs)
     return Applied(form=form, diff=diff, tree=tree_hash(patched.files), repairs=repairs)
 

@@ -5,10 +5,6 @@ from launchers.result import Evaluation, JobResult, Output, StepResult
 from launchers.sandbox.levels import Level
 from launchers.supervisor.machine import hardware, python_version
 from launchers.supervisor.program import End
-from launchers.visible import visible
-
-REASON_CHARACTERS = 2000
-"""A reason longer than this is cut; the log has the rest."""
 
 
 class Account:
@@ -25,9 +21,8 @@ class Account:
         self.refused: dict[str, str] = {}
 
     def fail(self, blame: str, reason: str) -> None:
-        """Notes a failure; what a job printed into the reason is made visible."""
-        self.status, self.blame = "failed", blame
-        self.reason = visible(reason)[:REASON_CHARACTERS]
+        """Notes a failure."""
+        self.status, self.blame, self.reason = "failed", blame, reason
 
     def cancel(self, reason: str) -> None:
         """Notes that the job was told to stop."""

@@ -10,14 +10,16 @@ from typing import Any
 
 from launchers.plain import PlainError, strict_json
 from launchers.result import Evaluation
-from launchers.visible import visible, visible_line
+from launchers.visible import ToldError, quoted
 
 MOST_BYTES = 1 << 20
+MOST_VERDICTS = 64
+"""And as many measures."""
 BLAMES = ("evaluate", "guard")
 FIELDS = {"metric", "value", "reason", "blame", "verdicts", "measures"}
 
 
-class EvaluationError(Exception):
+class EvaluationError(ToldError):
     """A grader left no report, or one that breaks the contract: a bug of the environment."""
 
 
@@ -34,26 +36,12 @@ def read_evaluation(path: str, *, program: str) -> Evaluation:
     try:
         report = strict_json(_plain_bytes(path))
     except (OSError, PlainError) as error:
-        said = visible(f"{program}: cannot read its result file ({error})")
-        raise EvaluationError(said) from error
+        raise EvaluationError(f"{program}: cannot read its result file ({error})") from error
     problem = _problem(report)
     if problem:
-        said = visible(f"{program}: {problem}; correct the environment's {program}")
-        raise EvaluationError(said)
-    return _shown(report)
-
-
-def _shown(report: dict[str, Any]) -> Evaluation:
-    """The report with its texts made visible: they may repeat what the patched model answered."""
+        raise EvaluationError(f"{program}: {problem}; correct the environment's {program}")
     reason = report["reason"]
-    return Evaluation(
-        metric=visible_line(report["metric"]),
-        value=report["value"],
-        blame=report["blame"],
-        reason=visible(reason) if isinstance(reason, str) else None,
-        verdicts={visible_line(name): visible(text) for name, text in report["verdicts"].items()},
-        measures={visible_line(name): number for name, number in report["measures"].items()},
-    )
+    return Evaluation(**report | {"reason": reason if isinstance(reason, str) else None})
 
 
 def _plain_bytes(path: str) -> bytes:
@@ -69,19 +57,32 @@ def _plain_bytes(path: str) -> bytes:
 def _problem(report: Any) -> str | None:  # noqa: ANN401  # any JSON value
     """What is wrong with a report, or None."""
     if not isinstance(report, dict) or set(report) != FIELDS:
-        return f"found {report!r:.200}, expected an object with {sorted(FIELDS)}"
+        return f"found {quoted(report)}, expected an object with {sorted(FIELDS)}"
     kinds = {"metric": str, "verdicts": dict, "measures": dict}
     if not all(isinstance(report[key], kind) for key, kind in kinds.items()):
         return "expected the metric to be a text, verdicts and measures to be objects"
+    return _problem_of_lists(report) or _problem_of_value(report)
+
+
+def _problem_of_lists(report: dict[str, Any]) -> str | None:
+    """What is wrong with the verdicts or the measures, or None."""
+    for name in ("verdicts", "measures"):
+        if len(report[name]) > MOST_VERDICTS:
+            return f"found {len(report[name])} {name}, expected at most {MOST_VERDICTS}"
     for name, text in report["verdicts"].items():
         if not isinstance(text, str):
-            return f"found the verdict {name}: {text!r:.100}, expected a text"
+            return f"found the verdict {name}: {quoted(text)}, expected a text"
     for name, number in report["measures"].items():
         if not _is_number(number):
-            return f"found the measure {name}: {number!r:.100}, expected a finite number"
+            return f"found the measure {name}: {quoted(number)}, expected a finite number"
+    return None
+
+
+def _problem_of_value(report: dict[str, Any]) -> str | None:
+    """What is wrong with the value, or with what is said where there is none; or None."""
     if report["value"] is not None:
         if not _is_number(report["value"]):
-            return f"found the value {report['value']!r}, expected a number or null"
+            return f"found the value {quoted(report['value'])}, expected a number or null"
         return None if report["blame"] is None else "found a value and blame, expected one of them"
     if report["blame"] not in BLAMES or not isinstance(report["reason"], str):
         return f"found no value, expected a reason and blame from {BLAMES}"

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from launchers.plain import PlainError, strict_json
+from launchers.visible import ToldError, quoted
 
 SAFETENSORS_HEADER_BYTES = 1 << 20
 NPY_HEADER_BYTES = 1 << 16
+MOST_AXES = 64
 JSON_BYTES = 16 << 20
 ITEM_BYTES = {
     "BOOL": 1,
@@ -34,11 +36,11 @@ ITEM_BYTES = {
 """The safetensors types that are accepted, with the size of one element."""
 NPY_HEADER = re.compile(
     rb"\{'descr': '[<>|=](?P<kind>[biufc])(?P<size>\d{1,2})', "
-    rb"'fortran_order': (?:True|False), 'shape': \((?P<shape>[\d, ]*)\), \} *\n"
+    rb"'fortran_order': (?:True|False), 'shape': \((?P<shape>(?:\d{1,19}(?:, ?|(?=\))))*)\), \} *\n"
 )
 
 
-class FormatError(ValueError):
+class FormatError(ToldError, ValueError):
     """A file is not what its suffix says; the message says how."""
 
 
@@ -93,6 +95,8 @@ def check_npy(file: BinaryIO, size: int) -> None:
     if len(header) != length or match is None:
         raise FormatError(f"found the header {header[:80]!r}, expected a numeric array's")
     shape = [int(part) for part in match["shape"].split(b",") if part.strip()]
+    if len(shape) > MOST_AXES:
+        raise FormatError(f"found {len(shape)} axes, expected at most {MOST_AXES}")
     expected = 8 + width + length + math.prod(shape) * int(match["size"])
     if size != expected:
         raise FormatError(f"found {size} bytes, expected {expected} by the header")
@@ -132,22 +136,25 @@ def _check_metadata(metadata: Any) -> None:  # noqa: ANN401  # any JSON value
 def _tensor_span(name: str, entry: Any) -> tuple[int, int]:  # noqa: ANN401  # any JSON value
     """Begin and end of one tensor in the data, once its entry is known to be consistent."""
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise FormatError(f"tensor {name!r}: expected dtype, shape and data_offsets")
+        raise FormatError(f"tensor {quoted(name)}: expected dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
-        raise FormatError(f"tensor {name!r}: found type {dtype!r}, expected {sorted(ITEM_BYTES)}")
+        known = sorted(ITEM_BYTES)
+        raise FormatError(f"tensor {quoted(name)}: found type {quoted(dtype)}, expected {known}")
     if not (_sizes(shape) and _sizes(offsets) and len(offsets) == 2):
-        raise FormatError(f"tensor {name!r}: found shape {shape!r} and offsets {offsets!r}")
+        found = f"shape {quoted(shape)} and offsets {quoted(offsets)}"
+        raise FormatError(f"tensor {quoted(name)}: found {found}")
     if offsets[1] - offsets[0] != math.prod(shape) * ITEM_BYTES[dtype]:
-        raise FormatError(f"tensor {name!r}: offsets {offsets} do not fit {dtype} {shape}")
+        found = f"offsets {offsets} do not fit {dtype} {quoted(shape)}"
+        raise FormatError(f"tensor {quoted(name)}: {found}")
     return offsets[0], offsets[1]
 
 
 def _sizes(values: Any) -> bool:  # noqa: ANN401  # any JSON value
-    """Whether this is a list of at most 64 plain counts."""
+    """Whether this is a list of plain counts, at most as many as an array may have axes."""
     return (
         isinstance(values, list)
-        and len(values) <= 64
+        and len(values) <= MOST_AXES
         and all(type(value) is int and 0 <= value < 1 << 63 for value in values)
     )
 

@@ -10,18 +10,16 @@ import fnmatch
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from launchers.folder import remove_file
-from launchers.result import Output
+from launchers.result import MOST_REFUSALS, Output
 from launchers.supervisor.formats import FormatError, check_format
-from launchers.visible import visible, visible_line
+from launchers.visible import PART_CHARACTERS, ToldError, told, visible_line
 
 MOST_ENTRIES = 4096
 """More names than this in an output folder are an attack or a bug; all are refused."""
-MOST_REFUSALS = 32
-"""Refusals kept by name."""
 CHUNK_BYTES = 1 << 20
 OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -32,9 +30,10 @@ class Harvested(NamedTuple):
     outputs: dict[str, Output]
     """By name."""
     refused: dict[str, str]
-    """Name, made visible -> why it was not taken; names that nobody declared included."""
+    """Name as the job chose it -> why it was not taken; names that nobody declared included."""
     missing: list[str]
-    """Why the outputs are not complete: declared names without a file, declared files refused."""
+    """Why the outputs are not complete: declared names without a file, declared files refused.
+    The first ones, made safe to show."""
 
     @property
     def complete(self) -> bool:
@@ -42,7 +41,7 @@ class Harvested(NamedTuple):
         return not self.missing
 
 
-class RefusedError(Exception):
+class RefusedError(ToldError):
     """One file is not taken; the message says why."""
 
 
@@ -79,17 +78,18 @@ def harvest(source: int, target: str, declared: Mapping[str, Mapping[str, int]])
             except RefusedError as error:
                 remove_file(os.path.join(target, name))
                 refused[name] = str(error)
-                missing.append(f"{visible_line(name)}: {error}")
+                missing.append(f"{name}: {error}")
     for name in names:
         if name not in outputs and name not in refused:
             refused[name] = "not declared"
-    return Harvested(outputs, _told(refused), [visible(why) for why in missing])
+    return Harvested(outputs, refused, list(_told(missing)))
 
 
-def _told(refused: Mapping[str, str]) -> dict[str, str]:
-    """The first refusals, made safe to show: a job chooses the names of what it leaves."""
-    first = list(refused.items())[:MOST_REFUSALS]
-    return {visible_line(name): visible(why) for name, why in first}
+def _told(missing: Sequence[str]) -> Iterator[str]:
+    """The first of many lines that quote the names of what a job left."""
+    yield from (told(visible_line(why), PART_CHARACTERS) for why in missing[:MOST_REFUSALS])
+    if len(missing) > MOST_REFUSALS:
+        yield f"and {len(missing) - MOST_REFUSALS} more"
 
 
 def _names(source: int) -> list[str] | None:

@@ -7,11 +7,11 @@ no number is read from it.
 import os
 from collections.abc import Callable
 
+from launchers.result import LOG_TAIL_BYTES
+
 MARKER = b"\n... %d bytes dropped here ...\n"
 MARKER_ROOM = 64
 """Bytes set aside for the marker."""
-TAIL_BYTES = 4096
-"""What a result carries of the log."""
 
 
 class BoundedLog:
@@ -58,7 +58,7 @@ class BoundedLog:
         middle = MARKER % dropped if dropped else b""
         self._write(middle + tail, self._head_room)
 
-    def tail(self, size: int = TAIL_BYTES) -> str:
+    def tail(self, size: int = LOG_TAIL_BYTES) -> str:
         """The last bytes as text, at most `size` of them once encoded again."""
         kept = bytes(self._tail[-size:])
         if len(kept) < size:

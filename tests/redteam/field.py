@@ -43,6 +43,8 @@ SETTLE_SECONDS = 2.0
 """How long what was killed may take to leave the process table."""
 DISK_SLACK_BYTES = 384 << 20
 """What may lie on disk above a job's limits until a watch that looks ten times a second acts."""
+RECORD_BYTES = 64 << 10
+"""Most that is recorded of a job besides its log: refusals, however long what they are about is."""
 COMPUTE = "compute"
 """The family that is judged by processor time and not by its value."""
 RESOURCES = "resources"
@@ -197,6 +199,10 @@ def _after(
         log = world.runs / "attack" / name
         if log.exists() and log.stat().st_size > spec.log_bytes:
             yield f"{name} has {log.stat().st_size} bytes, at most {spec.log_bytes} may be kept"
+    for name in (names.RESULT, names.EVENTS):
+        record = world.runs / "attack" / name
+        if record.exists() and (size := record.stat().st_size) > RECORD_BYTES:
+            yield f"{name} has {size} bytes, at most {RECORD_BYTES} may be recorded"
     if neighbour:
         yield from runner.harm_to("neighbour")
     yield from world.breaches("attack", shown)
