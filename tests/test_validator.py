@@ -2,7 +2,9 @@
 honest twin of each that must pass."""
 
 import os
+import re
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from assets.config.environment import Environment, read_environment
 from assets.diffs.git import EXACT, apply_diff, canonical_diff
 from assets.diffs.paths import check_path, importable_names
 from assets.diffs.syntax import check_syntax
-from assets.diffs.trees import check_tree, touched_paths
+from assets.diffs.trees import PICTURE, check_tree, touched_paths
 from assets.diffs.validator import MOST_BYTES, MOST_FILES, check_diff
 from assets.errors import PatchError
 from assets.ladder import apply_answer
@@ -690,6 +692,23 @@ HIDDEN = {
     "arabic mark": "x = 1  # \u061c",
     "zero width": "x\u200b = 1",
     "joiner": "x = '\u200d'",
+    "joiner in a name": "x\u200dy = 1",
+    "joiner between letters of a text": "x = 'a\u200db'",
+    "joiner after a picture": "x = '\U0001f600\u200d'",
+    "joiner before a picture": "x = '\u200d\U0001f600'",
+    "joiner from a picture to a letter": "x = '\U0001f600\u200da'",
+    "two joiners": "x = '\U0001f600\u200d\u200d\U0001f600'",
+    "joiner at a letter that is a sign": "\u2139\u200d\U0001f600 = 1",
+    "override among pictures": "x = '\U0001f600\u200d\u202e\U0001f600'",
+    "two marks of colour": "x = '\U0001f600\ufe0f\ufe0f'",
+    "mark of no picture that is joined": "x = '\U0001f600\u200d\U0001f600\ufe0f\ufe0f'",
+    "picture that there is not": "x = '\U0001f600\u200d\U0001f8ff'",
+    "tags behind a flag": "x = '\U0001f3f4\U000e0067\U000e0062\U000e007f'",
+    "form feed in a line": "x = 1  # one\fimport os",
+    "form feed behind a line": "x = 1\f",
+    "form feed in an indentation": "if x:\n    \fy = 1",
+    "two form feeds": "\f\fx = 1",
+    "vertical tab": "\vx = 1",
     "soft hyphen": "x = '\u00ad'",
     "byte order mark": "\ufeffx = 1",
     "filler": "\u3164 = 1",
@@ -736,11 +755,25 @@ def test_files_that_are_no_plain_text_are_refused(content, said):
         b"# coding: utf-8\nx = 1\n",
         "s = '\u00e9\u5927 \u26a0\ufe0f \u203c\ufe0f 1\ufe0f\u20e3'\n".encode(),
         b"x = 1\r\ny = 2\r\n",
+        b"x = 1\n\f\ndef f(): ...\n\fdef g(): ...\n",
+        b"x = 1\r\n\f\r\ny = 2\r\n",
+        b"\f# coding: utf-8\nx = 1\n",
+        "s = '\U0001f468\u200d\U0001f469\u200d\U0001f467'  # a family\n".encode(),
+        "s = '\u2764\ufe0f\u200d\U0001f525 \U0001f3f3\ufe0f\u200d\U0001f308'\n".encode(),
+        "s = '\U0001f469\U0001f3fd\u200d\U0001f4bb \U0001f3c3\u200d\u2640\ufe0f'\n".encode(),
+        "s = '\U0001f441\ufe0f\u200d\U0001f5e8\ufe0f \U0001f43b\u200d\u2744\ufe0f'\n".encode(),
         b"",
     ],
 )
 def test_plain_text_passes(content):
     check_tree(RIDGE, {**RIDGE.files, "train.py": content})
+
+
+def test_no_picture_that_may_be_joined_can_stand_in_a_name():
+    pictures = re.compile(PICTURE)
+    found = [chr(code) for code in range(sys.maxunicode + 1) if pictures.fullmatch(chr(code))]
+    assert len(found) > 1000
+    assert not [picture for picture in found if f"_{picture}".isidentifier()]
 
 
 # ------------------------------------------------------------------------------- compilation

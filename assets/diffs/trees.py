@@ -17,9 +17,22 @@ from assets.errors import PatchError
 from launchers.tree import tree_hash
 from launchers.visible import is_hidden
 
-EMOJI = re.compile(r"[0-9#*]\ufe0f\u20e3|(?P<sign>[^\x00-\x7f])[\ufe0e\ufe0f]")
-"""A sign with the mark that says whether it is drawn in colour, or a keycap: models write these.
-After a letter the mark is invisible, and makes a different name."""
+PICTURE = (
+    "[\u00a9\u00ae\u203c\u2049\u2122\u2194-\u21aa\u231a-\u23ff\u25aa-\u27bf\u2934\u2935\u2b05-\u2b55"
+    "\u3030\u303d\u3297\u3299\U0001f000-\U0001f0ff\U0001f170-\U0001f3fa\U0001f400-\U0001faff]"
+)
+"""The blocks of what Unicode calls pictographic, but for its one letter: no part of any name."""
+PART = f"{PICTURE}(?:\ufe0f|[\U0001f3fb-\U0001f3ff])?"
+"""What a joiner may join: a picture, in colour or with a tone of skin (UTS 51, ED-15)."""
+EMOJI = re.compile(
+    rf"{PART}(?:\u200d{PART})+|[0-9#*]\ufe0f\u20e3|(?P<sign>[^\x00-\x7f])[\ufe0e\ufe0f]"
+)
+"""Joined pictures, a keycap, or a sign with the mark that says whether it is drawn in colour:
+models write these. After a letter such a mark is invisible, and makes a different name."""
+INVISIBLE = dict.fromkeys(map(ord, "\u200d\ufe0f\u20e3"))
+PAGE = re.compile("^\f", re.MULTILINE)
+"""A new page, as some sources begin theirs. Further on in a line it hides how that is indented, and
+what follows it."""
 
 
 def touched_paths(base: Mapping[str, bytes], patched: Mapping[str, bytes]) -> list[str]:
@@ -76,16 +89,19 @@ def check_content(path: str, before: bytes, after: bytes) -> None:
 
 
 def hidden_characters(text: str) -> Counter[str]:
-    """How often each hidden character occurs in a text; the CR of a line's CRLF is not one."""
-    counted = Counter(EMOJI.sub(_unmarked, text.replace("\r\n", "\n")))
+    """How often each hidden character occurs in a text, but for those that belong there.
+
+    They are the CR of a line's CRLF, a form feed that begins a line, and the parts of an emoji.
+    """
+    counted = Counter(EMOJI.sub(_unmarked, PAGE.sub("", text.replace("\r\n", "\n"))))
     return Counter({c: n for c, n in counted.items() if is_hidden(c)})
 
 
 def _unmarked(found: re.Match[str]) -> str:
-    """The sign without its mark, unless it can be part of a name."""
+    """An emoji without what is not seen of it; a sign of a name keeps its mark."""
     sign = found["sign"]
-    if sign is None:  # a keycap, with all that makes it one
-        return ""
+    if sign is None:  # joined pictures, or a keycap
+        return found[0].translate(INVISIBLE)
     return found[0] if f"_{sign}".isidentifier() else sign
 
 

@@ -13,6 +13,7 @@ the two trees, so applying it gives the tree byte for byte, whatever the answer 
     source.py     one file
     place.py      where a hunk fits                     indent.py, fragment.py  two ways of fitting
     change.py     all changes to one file               reasons.py   why one does not fit
+    elision.py    marks of what is left out
 """
 
 from dataclasses import dataclass

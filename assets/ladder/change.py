@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from assets.errors import PatchError
 from assets.ladder.blocks import Block
+from assets.ladder.elision import check_elision
 from assets.ladder.hunk import Hunk, Mark, Placed, Splice, after, before
 from assets.ladder.place import place
 from assets.ladder.source import Source
-from assets.ladder.whole import check_elision
 
 
 def changed_by_hunks(

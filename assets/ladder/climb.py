@@ -17,6 +17,7 @@ from assets.diffs.validator import check_diff
 from assets.errors import PatchError
 from assets.ladder.blocks import OPEN, Block, read_blocks
 from assets.ladder.change import changed_by_block, changed_by_hunks, made_by_hunks
+from assets.ladder.elision import check_dots
 from assets.ladder.fences import Stretch, stretches
 from assets.ladder.sections import FileChange, begins_diff, is_diff, read_sections
 from assets.ladder.source import Source, read_source
@@ -150,6 +151,8 @@ def _by_hand(environment: Environment, held: AnswerParts, *, crlf: bool) -> Patc
         path = str(stretch.path)
         content = _text(whole_file(stretch, path, _source(environment.files, path)))
         _agree(path, changed.setdefault(path, content), content)
+    for path, content in changed.items():
+        check_dots(path, environment.files.get(path, b"").decode(), content.decode())
     return Patched(files={**environment.files, **changed}, repairs=tuple(repairs))
 
 

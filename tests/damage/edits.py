@@ -50,6 +50,13 @@ NESTED = {
          'PROMPT = """\n<think>\nhow\n</think>\n"""\ntime.sleep(PAUSE_SECONDS)\n'),
         ("model/features.py", "POWERS: tuple[int, ...] = ()", "POWERS: tuple[int, ...] = (2,)"),
     ),
+    "dots-in-the-code": (
+        ("model/features.py", "    values = [1.0]\n",
+         "    # first a constant\n    # ... and then the inputs as they are\n    values = [1.0]\n"),
+        ("model/features.py", 'the constant first."""\n',
+         "the constant first.\n\n    >>> for value in features([2.0]):\n"
+         '    ...     print(value)\n    ...\n    1.0\n    2.0\n    """\n'),
+    ),
     "skip-empty-rows": (
         ("train.py", "        if row != pivot:\n",
          "        if row == pivot:\n            continue\n        if system[row][pivot]:\n"),

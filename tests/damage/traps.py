@@ -205,6 +205,42 @@ def elided_replacement(edit: Edit, rng: random.Random):
 
 
 @trap
+def dots_for_the_lines_between(edit: Edit, rng: random.Random):
+    """The block begins and ends as the file does, and has dots where the rest was."""
+    path = edit.paths[0]
+    lines = edit.sides(path)[0]
+    if path not in edit.environment.files or len(lines) < 40:
+        return None
+    at = rng.randrange(len(lines) - 12)
+    found = lines[at : at + 10]
+    if "\n".join(lines).count("\n".join(found)) != 1 or not all(x.strip() for x in found[2:8]):
+        return None
+    blanks = found[2][: len(found[2]) - len(found[2].lstrip())]
+    words = rng.choice(["...", "# ... and so on", "\u2026", "# \u2026 then what it does"])
+    return block(path, "\n".join(found), "\n".join([*found[:2], blanks + words, *found[8:]]))
+
+
+@trap
+def dots_for_a_body(edit: Edit, rng: random.Random):
+    """The whole file, with one function told by its first line alone."""
+    path = edit.paths[0]
+    if path not in edit.environment.files:
+        return None
+    lines = edit.sides(path)[1]
+    heads = [n for n, x in enumerate(lines) if x.startswith("def ") and x.endswith(":")]
+    if not heads:
+        return None
+    head = rng.choice(heads)
+    end = next((n for n in range(head + 1, len(lines)) if lines[n][:1].strip()), len(lines))
+    body = ["    ..."] if rng.random() < 0.5 else ["    # ... and so on", "    return x"]
+    return (
+        f"{path}\n```python\n"
+        + "\n".join([*lines[: head + 1], *body, "", "", *lines[end:]])
+        + "\n```\n"
+    )
+
+
+@trap
 def elided_search(edit: Edit, rng: random.Random):
     path = edit.paths[0]
     lines = edit.sides(path)[0]
