@@ -158,7 +158,7 @@ def test_the_first_is_always_audited_and_never_more_than_there_are_places(
     now, earlier, bar, places
 ):
     named = {f"{i:02}": value for i, value in enumerate(now)}
-    chosen = to_audit(named, earlier, bar=bar, places=places, better=LOW)
+    chosen = to_audit(named, earlier, bars=dict.fromkeys(named, bar), places=places, better=LOW)
     assert len(chosen) <= max(places, 1)
     assert chosen == sorted(chosen, key=lambda run: (named[run], run))
     if now and all(min(now) < other for other in earlier):
@@ -171,9 +171,10 @@ def test_the_first_is_always_audited_and_never_more_than_there_are_places(
 
 def test_the_direction_of_the_metric_counts():
     named = {"a": 1.0, "b": 2.0, "c": 3.0}
-    assert to_audit(named, [], bar=1.5, places=2, better=LOW) == ["a"]
-    assert to_audit(named, [], bar=1.5, places=2, better=HIGH) == ["c", "b"]
-    assert to_audit(named, [2.5], bar=None, places=2, better=HIGH) == ["c"]
+    bars = dict.fromkeys(named, 1.5)
+    assert to_audit(named, [], bars=bars, places=2, better=LOW) == ["a"]
+    assert to_audit(named, [], bars=bars, places=2, better=HIGH) == ["c", "b"]
+    assert to_audit(named, [2.5], bars=dict.fromkeys(named), places=2, better=HIGH) == ["c"]
 
 
 @pytest.mark.parametrize("times", [1, 2])

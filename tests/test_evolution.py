@@ -71,10 +71,17 @@ def history():
     ]
 
 
-def test_parents_beat_the_mean_of_the_baselines_and_the_best_comes_first():
-    chosen = select(history())
+def test_parents_beat_the_baseline_with_the_same_seed_and_the_best_comes_first():
+    lucky = [scored("lucky seed", value=2.45), scored("its mean", value=2.45, seed=7)]
+    chosen = select([*history(), *lucky])
     parents = [c.scored.idea.title for c in chosen if c.role is SelectionRole.PARENT]
-    assert parents == ["best", "better"]
+    assert parents == ["best", "better", "its mean"]
+
+
+def test_a_confirmed_mean_is_compared_with_the_mean_of_the_baselines():
+    chosen = select([*history(), scored("confirmed", value=2.3, confirmed=(2.45, 2.47))])
+    parents = [c.scored.idea.title for c in chosen if c.role is SelectionRole.PARENT]
+    assert parents == ["best", "better", "confirmed"]
 
 
 def test_a_parents_score_rests_on_the_deep_audit():

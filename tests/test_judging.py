@@ -8,6 +8,7 @@ from rows import run
 
 from assets.config.environment import Baseline, Manifest
 from assets.graph.metadata import sparkline
+from assets.results.baseline import OwnBaseline
 from assets.results.noise import pooled_noise
 from assets.scores import ComputeRule, judge, reward
 from lake.tables import Blame, RunStatus
@@ -85,21 +86,30 @@ def test_reward_is_higher_for_better():
     assert reward(0.7, minimize=False) == 0.7
 
 
+def baseline(*values):
+    return OwnBaseline(by_seed=dict(enumerate(values)))
+
+
 def test_noise_pools_the_manifests_spread_with_the_campaigns_own_runs():
     own = [2.50, 2.52, 2.57]
-    noise = pooled_noise(Baseline(mean=9.9, sd=0.01, n=20), own)
+    noise = pooled_noise(Baseline(mean=9.9, sd=0.01, n=20), baseline(*own))
     expected = math.sqrt((19 * 0.01**2 + 2 * statistics.variance(own)) / 21)
     assert noise.sd == pytest.approx(expected)
     assert noise.mean == pytest.approx(2.53)
     assert noise.n == 23
-    assert noise.units(2.53 - 2 * expected, minimize=True) == pytest.approx(2)
-    assert noise.units(2.53 - 2 * expected, minimize=False) == pytest.approx(-2)
+    mean = noise.gain(2.53 - 2 * expected, seed=None, minimize=True)
+    assert (mean.reference, mean.units) == pytest.approx((2.53, 2))
+    assert noise.gain(2.53 - 2 * expected, seed=None, minimize=False).units == pytest.approx(-2)
+    same = noise.gain(2.50 - 2 * expected, seed=0, minimize=True)
+    assert (same.reference, same.seed, same.units) == (2.50, 0, pytest.approx(2))
+    other = noise.gain(2.53, seed=7, minimize=True)
+    assert (other.reference, other.seed) == (pytest.approx(2.53), None)
 
 
 def test_without_any_spread_there_is_no_noise_unit():
-    assert pooled_noise(None, [2.5]) is None
-    assert pooled_noise(None, [2.5, 2.5]) is None
-    assert pooled_noise(Baseline(mean=1.0, sd=0.1, n=20), []).mean == 1.0
+    assert pooled_noise(None, baseline(2.5)) is None
+    assert pooled_noise(None, baseline(2.5, 2.5)) is None
+    assert pooled_noise(Baseline(mean=1.0, sd=0.1, n=20), baseline()).mean == 1.0
 
 
 def test_the_plot_has_a_bar_per_epoch_and_a_gap_where_nothing_is_known():

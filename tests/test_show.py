@@ -11,6 +11,7 @@ from rows import idea, patch, run, scored
 
 from assets.config.home import Home
 from assets.errors import VarveError
+from assets.results.baseline import OwnBaseline
 from assets.results.noise import Noise
 from assets.terminal.show import find_row
 from assets.terminal.story import BLAMED, KINDS, Story, tell
@@ -275,7 +276,7 @@ def story(row: Idea, tried: Patch, ran: Run | None = None, score: Score | None =
         runs=[ran] if ran else [],
         scores=[score] if score else [],
         current=frozenset(),
-        noise=Noise(mean=2.0, sd=0.1, n=20, mean_n=3),
+        noise=Noise(mean=2.0, sd=0.1, n=20, mean_n=3, own=OwnBaseline(by_seed={0: 1.9, 1: 2.1})),
         minimize=True,
     )
 
@@ -327,10 +328,11 @@ def test_values_are_compared_in_the_metric_s_direction():
     score = scored("x", value=1.5).score
     (line,) = [line for line in told(idea("x"), patch("x"), run("x"), score) if "val_loss" in line]
     assert line == (
-        "  val_loss 1.5, 5.0 noise units better than the baseline: 2 (mean of 3) ± 0.1 (sd of 20)"
+        "  val_loss 1.5, 4.0 noise units better than the baseline: 1.9 with the same seed, "
+        "2 (mean of 3) ± 0.1 (sd of 20)"
     )
     worse = replace(score, value=2.5)
-    assert any("5.0 noise units worse" in x for x in told(idea("x"), patch("x"), run("x"), worse))
+    assert any("6.0 noise units worse" in x for x in told(idea("x"), patch("x"), run("x"), worse))
 
 
 def test_a_cancelled_run_blames_nobody_and_an_unknown_parent_is_said():

@@ -91,9 +91,9 @@ def _progress_metadata(summary: Summary) -> dict[str, dg.MetadataValue]:
         metadata["best"] = dg.MetadataValue.float(best.value)
         title = one_line(best.idea.title)
         metadata["best_idea"] = dg.MetadataValue.text(f"{best.idea.idea_id}: {title}")
-        units = summary.units(best.value)
-        if units is not None:
-            metadata["best_over_baseline_in_noise_units"] = dg.MetadataValue.float(units)
+        gain = summary.gain(best)
+        if gain is not None:
+            metadata["best_over_baseline_in_noise_units"] = dg.MetadataValue.float(gain.units)
     plot = sparkline(summary.best_by_epoch, minimize=summary.better.minimize)
     if plot:
         metadata["best_by_epoch"] = dg.MetadataValue.text(f"{plot} (higher is better)")

@@ -71,6 +71,11 @@ class Scored:
             return None
         return statistics.fmean(self.confirmed) if self.confirmed else self.screened
 
+    @property
+    def seed(self) -> int | None:
+        """Of the screening, where that is what counts; None for a mean over drawn seeds."""
+        return None if self.confirmed or self.run is None else self.run.seed
+
     @cached_property
     def unconfirmed(self) -> Score | None:
         """A confirmation that failed for a reason other than the machine."""
@@ -110,7 +115,7 @@ class Scored:
     def reason(self) -> str | None:
         """Why there is no value."""
         if self.screened is not None and self.unconfirmed is not None:
-            return f"a run with another seed failed: {self.unconfirmed.reason}"
+            return f"not confirmed with another seed: {self.unconfirmed.reason}"
         if self.score:
             return self.score.reason
         if self.patch and self.patch.status is PatchStatus.FAILED:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assets.config.environment import Environment
+from assets.results.baseline import OwnBaseline
 from assets.results.better import Better
-from assets.results.noise import Noise, pooled_noise
+from assets.results.noise import Gain, Noise, pooled_noise
 from assets.results.scored import Scored
 
 
@@ -44,9 +45,10 @@ class Summary:
         """Share of ideas with a valid score."""
         return self.valid / self.ideas if self.ideas else None
 
-    def units(self, value: float) -> float | None:
-        """Improvement over the baseline in noise units."""
-        return self.noise.units(value, minimize=self.better.minimize) if self.noise else None
+    def gain(self, scored: Scored) -> Gain | None:
+        """What an idea is worth against the baseline; None where either has no value."""
+        minimize = self.better.minimize
+        return self.noise.gain_of(scored, minimize=minimize) if self.noise else None
 
 
 def summarize(
@@ -58,7 +60,7 @@ def summarize(
     baselines = [s for s in history if s.is_baseline]
     ideas = [s for s in history if not s.is_baseline]
     ranked = _ranked(ideas, better, confirmations)
-    own = [s.value for s in baselines if s.value is not None]
+    own = OwnBaseline.of(baselines)
     deep = manifest.audit.deep
     audited = [s for s in ranked if s.may_win(deep, confirmations)]
     kept = (*baselines, *ranked[:1], *audited[:1])
@@ -68,7 +70,7 @@ def summarize(
         best_by_epoch=_best_by_epoch(history, ranked, better, confirmations),
         ideas=len({s.idea.idea_id for s in ideas}),
         valid=len({s.idea.idea_id for s in ranked}),
-        baseline_runs=len(own),
+        baseline_runs=len(own.by_seed),
         better=better,
         deep=deep,
         confirmations=confirmations,

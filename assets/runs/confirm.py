@@ -5,11 +5,11 @@ one. The seed of a confirmation follows from the patched tree, which nobody know
 is written. The mean of the confirmations then counts, without the value that chose them.
 """
 
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from assets.attempt.view import AttemptView
+from assets.results.baseline import OwnBaseline
 from assets.results.judging import judge
 from assets.runs.plan import PlannedRun, run_ids
 from lake.ids import content_id
@@ -53,17 +53,16 @@ def confirmation_seed(campaign_seed: int, tree: str, number: int) -> int:
 def best_runs(
     view: AttemptView, planned: Sequence[PlannedRun], runs: Sequence[Run]
 ) -> list[PlannedRun]:
-    """The runs of ideas whose value counts and beats the baseline's mean, best first."""
+    """The runs of ideas whose value counts and beats the baseline's, best first."""
     values = judged_values(view, planned, runs)
-    bar = _bar(view, planned, values)
-    if bar is None:
-        return []
-    ranked = sorted(
+    baseline = _baseline(view, planned, values)
+    above = [
         (view.better.rank(value), each.ordinal, each)
         for each in planned
         if not each.is_baseline and (value := values.get(each.run_id)) is not None
-    )
-    return [each for rank, _, each in ranked if rank < view.better.rank(bar)]
+        if (bar := baseline.at(each.seed)) is not None and view.better.beats(value, bar)
+    ]
+    return [each for _, _, each in sorted(above, key=lambda one: one[:2])]
 
 
 def judged_values(
@@ -76,14 +75,14 @@ def judged_values(
     return {run.run_id: judge(run, manifest, rule).value for run in runs}
 
 
-def _bar(
+def _baseline(
     view: AttemptView, planned: Sequence[PlannedRun], values: Mapping[str, float | None]
-) -> float | None:
-    """The mean of the baselines that have ended, of this epoch if it is the first; None without."""
-    found: Iterable[float | None]
+) -> OwnBaseline:
+    """The baselines that have ended, of this epoch if it is the first."""
     if view.epoch:
-        found = judged_values(view, (), view.baselines).values()
+        values = judged_values(view, (), view.baselines)
+        seeds = {run.run_id: run.seed for run in view.baselines}
     else:
-        found = (values.get(each.run_id) for each in planned if each.is_baseline)
-    known = [value for value in found if value is not None]
-    return statistics.fmean(known) if known else None
+        seeds = {each.run_id: each.seed for each in planned if each.is_baseline}
+    known = {seed: values.get(run_id) for run_id, seed in seeds.items()}
+    return OwnBaseline(by_seed={s: value for s, value in known.items() if value is not None})

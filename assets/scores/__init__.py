@@ -1,18 +1,21 @@
 """Scores: what trusted code makes of the jobs. One row per scored run and evaluator.
 
+seeds        whether confirmations come from their seeds
 candidates   what may become a parent or the winner, and what it is ranked by
 audits       the deep audit of these, in the pool
 verdicts     what an audit's end makes of a score
 """
 
-import statistics
 from collections.abc import Sequence
 
 from assets.attempt.context import Context, Produced
 from assets.attempt.view import AttemptView
+from assets.results.baseline import OwnBaseline
 from assets.results.judging import ComputeRule, judge, reward
+from assets.results.noise import pooled_noise
 from assets.scores.audits import audit
 from assets.scores.candidates import candidates_of, to_audit, worth_of
+from assets.scores.seeds import with_seeds_judged
 from assets.scores.verdicts import CUTS
 from lake.ids import score_id
 from lake.tables import Blame, Idea, IdeaKind, Patch, Run, Score, ScoreStatus
@@ -33,7 +36,11 @@ def produce_late(context: Context, present: Sequence[Score]) -> Produced:
     view, judged = context.view, {score.run_id for score in present}
     rule = view.compute_rule(_own_baselines(view))
     new = [_score(view, run, rule) for run in view.rows(Run) if run.run_id not in judged]
-    rows = _audited(context, new, present)
+    baseline = _baseline(view, [*present, *new])
+    noise = pooled_noise(view.profile.baseline, baseline)
+    changed = with_seeds_judged(view, [*present, *new], noise)
+    new = [changed.get(row.run_id, row) for row in new]
+    rows = _audited(context, new, present, baseline)
     return Produced(rows=rows, counts=_counts([*present, *rows]))
 
 
@@ -44,7 +51,9 @@ def _counts(rows: Sequence[Score]) -> dict[str, int]:
     return counts | {name: count for name, count in blamed.items() if count}
 
 
-def _audited(context: Context, new: Sequence[Score], present: Sequence[Score]) -> list[Score]:
+def _audited(
+    context: Context, new: Sequence[Score], present: Sequence[Score], baseline: OwnBaseline
+) -> list[Score]:
     """The rows; those that may become parent or winner have the verdict of the deep audit.
 
     An idea that has to be confirmed first is ranked by its confirmations; its screening is audited.
@@ -56,9 +65,10 @@ def _audited(context: Context, new: Sequence[Score], present: Sequence[Score]) -
     candidates = candidates_of(view, new)
     worth = worth_of(view, rows, candidates)
     before = view.history.before(view.epoch)
-    baselines = [s.value for s in before if s.is_baseline and s.value is not None]
-    own = {run.run_id for run in _own_baselines(view)}
-    baselines += [row.value for row in rows if row.value is not None and row.run_id in own]
+    bars = {
+        run_id: baseline.at(None if proof.confirmations else one.run.seed)
+        for run_id, one in candidates.items()
+    }
     audited = [
         s for s in before if not s.is_baseline and s.may_win(proof.deep, proof.confirmations)
     ]
@@ -71,7 +81,7 @@ def _audited(context: Context, new: Sequence[Score], present: Sequence[Score]) -
         lambda values: to_audit(
             {run_id: worth[run_id] for run_id in values if run_id in worth},
             earlier,
-            bar=statistics.fmean(baselines) if baselines else None,
+            bars=bars,
             places=view.strategy.places,
             better=view.better,
         ),
@@ -83,6 +93,15 @@ def _own_baselines(view: AttemptView) -> list[Run]:
     ideas = {idea.idea_id for idea in view.rows(Idea) if idea.kind is IdeaKind.BASELINE}
     patches = {patch.patch_id for patch in view.rows(Patch) if patch.idea_id in ideas}
     return [run for run in view.rows(Run) if run.patch_id in patches]
+
+
+def _baseline(view: AttemptView, rows: Sequence[Score]) -> OwnBaseline:
+    """The campaign's baseline, of this epoch if it is the first."""
+    if view.epoch:
+        return OwnBaseline.of(view.history.before(view.epoch))
+    seeds = {run.run_id: run.seed for run in _own_baselines(view)}
+    values = {row.run_id: row.value for row in rows if row.value is not None}
+    return OwnBaseline(by_seed={seeds[run]: values[run] for run in seeds.keys() & values.keys()})
 
 
 def _score(view: AttemptView, run: Run, rule: ComputeRule | None) -> Score:

@@ -59,7 +59,7 @@ def to_audit(
     values: Mapping[str, float],
     earlier: Iterable[float],
     *,
-    bar: float | None,
+    bars: Mapping[str, float | None],
     places: int,
     better: Better,
 ) -> list[str]:
@@ -68,7 +68,8 @@ def to_audit(
     Args:
         values: run id -> value of this epoch's ideas.
         earlier: values of the ideas that they have to beat.
-        bar: the baseline's mean; None where there is none.
+        bars: run id -> what the baseline came to, with the same seed where one is compared; None
+            where there is no baseline.
         places: how many parents an epoch may have.
         better: of the metric.
 
@@ -81,7 +82,7 @@ def to_audit(
     chosen = []
     for rank, run in enumerate(ranked):
         place = rank + sum(other <= better.rank(values[run]) for other in rivals)
-        above = bar is not None and better.beats(values[run], bar)
+        above = (bar := bars[run]) is not None and better.beats(values[run], bar)
         if place == 0 or (above and place < places):
             chosen.append(run)
     return chosen

@@ -1,4 +1,4 @@
-"""What the deep audit makes of a score: pure functions of the score and its audit's result."""
+"""What becomes of a score after its run was judged: pure functions, the deep audit's first."""
 
 import math
 from dataclasses import replace
@@ -12,6 +12,8 @@ CUTS = "cuts"
 """Measure that counts the cuts which a score rests on."""
 PASSES = "audit_passes"
 """Measure that counts the fresh servers that it took to make them."""
+SEED = "seed"
+"""Verdict on whether a patch uses the seed that it is given."""
 AUDIT, LEVEL = "audit", "audit_level"
 """Verdict of the deep audit, and the sandbox level at which it was found, once it is final."""
 
@@ -62,6 +64,19 @@ def with_verdict(score: Score, verdict: str, level: str | None = None) -> Score:
     """A score with a verdict of the audit, and the sandbox level at which it was found."""
     found = {AUDIT: verdict} if level is None else {AUDIT: verdict, LEVEL: level}
     return replace(score, verdicts=score.verdicts | found)
+
+
+def refused(score: Score, verdict: str, blame: Blame, reason: str) -> Score:
+    """A score without its value.
+
+    Args:
+        score: as it stood.
+        verdict: name of the rule that took it away.
+        blame: whose boundary was broken.
+        reason: what was found.
+    """
+    verdicts = score.verdicts | {verdict: f"violated: {reason}"}
+    return replace(_invalid(score), blame=blame, reason=reason, verdicts=verdicts)
 
 
 def _refused(score: Score, blame: Blame, reason: str, level: str) -> Score:

@@ -6,11 +6,11 @@ earlier ideas, failures included.
 """
 
 import random
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assets.config.settings import StrategySettings
+from assets.results.baseline import OwnBaseline
 from assets.results.better import Better
 from assets.results.scored import Scored
 from assets.strategies.strategy import Calls, Choice, Proof, split_calls
@@ -33,26 +33,26 @@ class Evolutionary:
 
     def select(self, history: Sequence[Scored], proof: Proof, *, seed: int) -> list[Choice]:
         """Parents above the baseline, best first, then a random context of everything tried."""
-        baseline = [s.value for s in history if s.is_baseline and s.value is not None]
         ideas = [s for s in history if not s.is_baseline]
-        parents = self._parents(ideas, proof, bar=statistics.fmean(baseline)) if baseline else []
+        parents = self._parents(ideas, proof, OwnBaseline.of(history))
         shown = random.Random(seed).sample(ideas, min(self.settings.context, len(ideas)))
         return parents + [
             Choice(role=SelectionRole.CONTEXT, scored=s, reason=s.reason or "tried before")
             for s in shown
         ]
 
-    def _parents(self, ideas: Sequence[Scored], proof: Proof, *, bar: float) -> list[Choice]:
+    def _parents(
+        self, ideas: Sequence[Scored], proof: Proof, baseline: OwnBaseline
+    ) -> list[Choice]:
         above = [
-            (self.better.rank(s.value), s.idea.idea_id, s)
+            (self.better.rank(s.value), s.idea.idea_id, s, bar)
             for s in ideas
-            if s.value is not None and self.better.beats(s.value, bar)
-            if s.may_win(proof.deep, proof.confirmations)
+            if s.value is not None and (bar := baseline.at(s.seed)) is not None
+            if self.better.beats(s.value, bar) and s.may_win(proof.deep, proof.confirmations)
         ]
-        reason = f"beats the baseline's mean {bar:.4f}"
         return [
-            Choice(role=SelectionRole.PARENT, scored=s, reason=reason)
-            for _, _, s in sorted(above, key=lambda one: one[:2])[: self.settings.parents]
+            Choice(role=SelectionRole.PARENT, scored=s, reason=f"beats the baseline's {bar:.4f}")
+            for _, _, s, bar in sorted(above, key=lambda one: one[:2])[: self.settings.parents]
         ]
 
     def calls(self, *, epoch: int, batch: int, parents: int) -> Calls:

@@ -108,26 +108,28 @@ class Display:
 
 def best_line(summary: Summary, metric: str) -> str:
     """One line: the best idea so far against the baseline and its noise."""
-    baseline = noise_text(summary.noise)
-    if summary.best is None or summary.best.value is None:
-        return f"no idea has a score yet · baseline {baseline}"
-    value = summary.best.value
-    return f"best so far: {metric} {value:.4f} ({gain_text(summary, value)}) · baseline {baseline}"
+    best = summary.best
+    if best is None or best.value is None:
+        return f"no idea has a score yet · baseline {noise_text(summary.noise)}"
+    gain, baseline = gain_text(summary, best), noise_text(summary.noise, best.seed)
+    return f"best so far: {metric} {best.value:.4f} ({gain}) · baseline {baseline}"
 
 
-def noise_text(noise: Noise | None) -> str:
-    """Mean and spread of the baseline, each with its number of runs."""
+def noise_text(noise: Noise | None, seed: int | None = None) -> str:
+    """Mean and spread of the baseline, each with its number of runs, and its run of a seed."""
     if noise is None:
         return "not measured"
-    return f"{noise.mean:.4f} (mean of {noise.mean_n}) ± {noise.sd:.4f} (sd of {noise.n})"
+    own = noise.own.by_seed.get(-1 if seed is None else seed)
+    at = "" if own is None else f", {own:.4f} at seed {seed}"
+    return f"{noise.mean:.4f} (mean of {noise.mean_n}) ± {noise.sd:.4f} (sd of {noise.n}){at}"
 
 
-def gain_text(summary: Summary, value: float) -> str:
+def gain_text(summary: Summary, scored: Scored) -> str:
     """The difference from the baseline, and what it is in noise units."""
-    noise, units = summary.noise, summary.units(value)
-    if noise is None or units is None:
+    gain = summary.gain(scored)
+    if gain is None:
         return "no baseline"
-    return f"{value - noise.mean:+.4f}, {units:+.1f} noise units"
+    return f"{gain.difference:+.4f}, {gain.units:+.1f} noise units"
 
 
 def spread_text(scored: Scored) -> str:
@@ -137,11 +139,19 @@ def spread_text(scored: Scored) -> str:
     return f" ± {scored.error:.4f} ({len(scored.confirmed)})"
 
 
+def error_text(summary: Summary, scored: Scored) -> str:
+    """The standard error of a difference between two means; empty for one between two runs."""
+    error = summary.noise.error_of(scored) if summary.noise else None
+    return "" if error is None else f" ± {error:.4f}"
+
+
 def best_table(summary: Summary, metric: str) -> Table:
     """The best ideas with the figures that a reader needs to trust them."""
-    title = f"Best ideas · baseline {noise_text(summary.noise)}"
+    shown = summary.ranked[:BEST_ROWS]
+    seed = next((scored.seed for scored in shown if scored.seed is not None), None)
+    title = f"Best ideas · baseline {noise_text(summary.noise, seed)}"
     table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
-    confirmed = any(scored.error is not None for scored in summary.ranked[:BEST_ROWS])
+    confirmed = any(scored.error is not None for scored in shown)
     value_heading = f"{metric} ± s.e. (runs)" if confirmed else metric
     for heading in (
         "#",
@@ -154,15 +164,14 @@ def best_table(summary: Summary, metric: str) -> Table:
         "title",
     ):
         table.add_column(Text(heading), justify="left" if heading == "title" else "right")
-    for rank, scored in enumerate(summary.ranked[:BEST_ROWS], start=1):
-        value = scored.value or 0.0
-        noise, units = summary.noise, summary.units(value)
+    for rank, scored in enumerate(shown, start=1):
+        gain = summary.gain(scored)
         cpu = scored.run.cpu_seconds if scored.run else None
         table.add_row(
             str(rank),
-            f"{value:.4f}{spread_text(scored)}",
-            f"{value - noise.mean:+.4f}" if noise else "",
-            f"{units:+.1f}" if units is not None else "",
+            f"{scored.value or 0.0:.4f}{spread_text(scored)}",
+            f"{gain.difference:+.4f}{error_text(summary, scored)}" if gain else "",
+            f"{gain.units:+.1f}" if gain else "",
             f"{cpu:.3g}" if cpu is not None else "",
             f"{scored.cuts:.0f}",
             f"{scored.idea.epoch:04d}",

@@ -10,6 +10,7 @@ from assets.config.environment import find_environment, read_environment
 from assets.config.home import Home
 from assets.config.settings import read_campaign
 from assets.errors import VarveError
+from assets.results.baseline import OwnBaseline
 from assets.results.better import Better
 from assets.results.history import History
 from assets.results.noise import Noise, pooled_noise
@@ -159,6 +160,6 @@ def _reference(home: Home, lake: Lake, campaign: str) -> Reference:
     except VarveError:
         return Reference(noise=None, minimize=True)
     layer = History(lake, lake.attempts(campaign), campaign).layer(0)
-    own = [scored.value for scored in layer if scored.is_baseline and scored.value is not None]
+    own = OwnBaseline.of(layer)
     better = Better.of(environment.manifest)
     return Reference(noise=pooled_noise(profile.baseline, own), minimize=better.minimize)

@@ -187,7 +187,8 @@ def _seconds(value: float | None) -> str:
 def _tell_score(story: Story, score: Score, run: Run) -> Iterator[str]:
     yield _heading(story, score, score.status)
     if score.value is not None:
-        yield f"  {one_line(score.metric)} {score.value:.6g}, {_worth(story, score.value)}"
+        worth = _worth(story, score.value, run.seed)
+        yield f"  {one_line(score.metric)} {score.value:.6g}, {worth}"
     elif (score.blame, score.reason) == (run.blame, run.reason):
         yield "  No value, for the reason of its run."
     else:
@@ -199,14 +200,16 @@ def _tell_score(story: Story, score: Score, run: Run) -> Iterator[str]:
         yield f"  measure {one_line(name)}: {number:.6g}"
 
 
-def _worth(story: Story, value: float) -> str:
+def _worth(story: Story, value: float, seed: int) -> str:
     noise = story.noise
     if noise is None:
         return "and no baseline to compare it with is known"
-    units = noise.units(value, minimize=story.minimize)
+    gain = noise.gain(value, seed=seed, minimize=story.minimize)
+    same = "" if gain.seed is None else f"{gain.reference:.6g} with the same seed, "
     return (
-        f"{abs(units):.1f} noise units {'better' if units >= 0 else 'worse'} than the baseline: "
-        f"{noise.mean:.6g} (mean of {noise.mean_n}) ± {noise.sd:.3g} (sd of {noise.n})"
+        f"{abs(gain.units):.1f} noise units {'better' if gain.units >= 0 else 'worse'} than the "
+        f"baseline: {same}{noise.mean:.6g} (mean of {noise.mean_n}) ± {noise.sd:.3g} "
+        f"(sd of {noise.n})"
     )
 
 
