@@ -4,12 +4,13 @@ Everything that differs between systems is here. Linux has /proc, and lets a pro
 orphans below it and die with its parent; elsewhere `ps` must do, and both are left out.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 LINUX = sys.platform.startswith("linux")
@@ -40,6 +41,18 @@ class Process(NamedTuple):
     """Resident, pages shared with others included."""
     folder: str = ""
     """Where the kernel tells of its memory and files: that of a thread that lives. Linux only."""
+    state: str = "?"
+    """One letter, of its first thread: R wants a processor or has one, D waits for a disk, T is
+    stopped, S sleeps."""
+
+    def states(self) -> Iterator[str]:
+        """Of its first thread, then of the others as they are by now."""
+        yield self.state
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{self.pid}/task"):
+                fields = _stat(f"/proc/{self.pid}/task/{thread}")
+                if fields is not None:
+                    yield fields[0].decode()
 
 
 def prctl(option: int, value: int) -> None:
@@ -97,6 +110,7 @@ def read_process(pid: int) -> Process | None:
         zombie=memory[0] in DEAD,
         memory_bytes=int(memory[21]) * PAGE_BYTES,
         folder=folder,
+        state=fields[0].decode(),
     )
 
 
@@ -162,6 +176,7 @@ def _ps_table() -> list[Process]:
             waited_seconds=0.0,
             zombie=state[:1] == "Z",
             memory_bytes=int(resident) << 10,
+            state={"U": "D"}.get(state[:1], state[:1]),
         )
         rows.append(row)
     return rows

@@ -20,6 +20,8 @@ from launchers.process_table import (
     proportional_bytes,
 )
 
+BUSY = frozenset("RD")
+"""States of a process that does something, or would if the machine let it."""
 KILL_PATIENCE_SECONDS = 10.0
 """How long a killed process may take to go; only an uninterruptible system call takes this long."""
 
@@ -31,10 +33,15 @@ def waited_cpu_seconds() -> float:
 
 
 class ProcessTree:
-    """What one step started: its CPU time and its end.
+    """What one step started: its CPU time, its idleness and its end.
 
     CPU time is the larger of two sums, since each misses something. Waiting misses children that
     their parent chose not to wait for (SIGCHLD ignored); looking misses what lived between looks.
+
+    It is idle where a look finds nothing that is BUSY: then what passed since the look before, less
+    the CPU time in it, was slept. Waiting for a processor on a loaded machine is not idleness, nor
+    is being stopped by somebody else. A parent that waits in the kernel for a child of `vfork`
+    looks as if it waited for a disk; the wall clock of the step ends that.
     """
 
     def __init__(self, on_new: Callable[[Process], None]) -> None:
@@ -47,6 +54,9 @@ class ProcessTree:
         self._seen: dict[tuple[int, int], float] = {}
         self._waited_before = waited_cpu_seconds()
         self._live: list[Process] = []
+        self._idle = 0.0
+        self._looked_at = (time.monotonic(), 0.0)
+        """When, and the CPU seconds until then."""
 
     def look(self) -> list[Process]:
         """Reads the tree once and gives what is in it, zombies included."""
@@ -58,7 +68,20 @@ class ProcessTree:
             if key not in self._seen:
                 self._on_new(row)
             self._seen[key] = row.cpu_seconds
+        self._note_idleness()
         return self._live
+
+    def _note_idleness(self) -> None:
+        before, used_before = self._looked_at
+        now, used = self._looked_at = (time.monotonic(), self.cpu_seconds())
+        alive = [row for row in self._live if not row.zombie]
+        stopped = all(row.state == "T" for row in alive)
+        if not stopped and not BUSY.intersection(s for row in alive for s in row.states()):
+            self._idle += max(0.0, now - before - (used - used_before))
+
+    def idle_seconds(self) -> float:
+        """Wall clock up to the last look in which no process of it had anything to do."""
+        return self._idle
 
     def cpu_seconds(self) -> float:
         """CPU time up to the last look, of the living and the dead."""

@@ -56,7 +56,7 @@ class StepResult:
 
     name: str
     ending: str
-    """exit, deadline, cpu_limit, limit or cancelled."""
+    """exit, deadline, idle, cpu_limit, limit or cancelled."""
     exit_code: int | None = None
     """Negative for a signal; None if the supervisor killed it."""
     wall_seconds: float
@@ -64,6 +64,10 @@ class StepResult:
     """Of its whole process tree."""
     waited_seconds: float = 0.0
     """For its turn on the machine, before its clock began."""
+    idle_seconds: float = 0.0
+    """Wall clock in which nothing of it had anything to do; seen every tenth of a second."""
+    start_cpu_seconds: float = 0.0
+    """Of the CPU time, what passed until its starter was ready; 0 without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

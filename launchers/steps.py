@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+READY = b"\0ready\n"
+"""What a starter prints first, in one write."""
 OUTPUTS = "outputs"
 """Mount: what was harvested or taken so far."""
 
@@ -38,6 +40,12 @@ class Run:
     """By the supervisor's monotonic clock. What is complete at the deadline is still harvested."""
     cpu_seconds: float | None = None
     """CPU time of the whole process tree at which it is killed; None for no such limit."""
+    idle_seconds: float | None = None
+    """Wall clock in which nothing of the process tree has anything to do, at which it is killed;
+    None for no such limit. What it left is then not taken."""
+    starter: str | None = None
+    """Frozen program that is given the command: it imports libraries, prints READY by itself, and
+    only then runs the program. What that takes is told apart. None: there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +90,8 @@ class Grade:
     command: tuple[str, ...]
     mounts: Mapping[str, str]
     wall_seconds: float
+    idle_seconds: float | None = None
+    """As for Run, of the grader and its server together."""
     server: Server | None = None
     """None where no untrusted code runs while it grades."""
 
@@ -95,7 +105,7 @@ def untimed(step: Step) -> Step:
     Outputs are taken by their hashes, so it does not matter which job kept them.
     """
     if isinstance(step, Run):
-        return replace(step, wall_seconds=0.0, cpu_seconds=None)
+        return replace(step, wall_seconds=0.0, cpu_seconds=None, idle_seconds=None)
     if isinstance(step, Grade):
-        return replace(step, wall_seconds=0.0)
+        return replace(step, wall_seconds=0.0, idle_seconds=None)
     return replace(step, run_id="") if isinstance(step, Take) else step

@@ -11,7 +11,9 @@ WEIGHTS = {"weights.json": {"max": 1, "bytes": 65536}}
 """What the small environment leaves."""
 
 
-def train(*, profile: str = "cpu", seed: int = 0, seconds: float = 15.0, cpu=None) -> Run:
+def train(
+    *, profile: str = "cpu", seed: int = 0, seconds: float = 15.0, cpu=None, idle=None, starter=None
+) -> Run:
     """Starts train.py as every environment takes it."""
     given = ("--profile", profile, "--seed", str(seed), "--data", "{data}", "--out", "{out}")
     return Run(
@@ -20,10 +22,14 @@ def train(*, profile: str = "cpu", seed: int = 0, seconds: float = 15.0, cpu=Non
         mounts={"data": "data/train"},
         wall_seconds=seconds,
         cpu_seconds=cpu,
+        idle_seconds=idle,
+        starter=starter,
     )
 
 
-def score(*, profile: str = "cpu", seconds: float = 15.0, cuts: int = 0, name="score") -> Grade:
+def score(
+    *, profile: str = "cpu", seconds: float = 15.0, idle=None, cuts: int = 0, name="score"
+) -> Grade:
     """Starts evaluate.py with a server behind it."""
     shards = {shard: f"data/{shard}" for shard in ("train", "hidden", "second")}
     words = ["evaluate.py", "--profile", profile, "--outputs", "{server.checkpoint}"]
@@ -34,6 +40,7 @@ def score(*, profile: str = "cpu", seconds: float = 15.0, cuts: int = 0, name="s
         command=(*words, "--result", "{report}", "--serve", "{server}"),
         mounts=shards,
         wall_seconds=seconds,
+        idle_seconds=idle,
         server=Server(command=("serve.py",), mounts={"checkpoint": "outputs"}),
     )
 
@@ -45,16 +52,19 @@ def usual_steps(
     budget_seconds: float = 15.0,
     score_seconds: float = 15.0,
     cpu_limit_seconds: float | None = None,
+    idle_limit_seconds: float | None = None,
+    starter: str | None = None,
     cuts: int = 0,
     outputs: Mapping[str, Mapping[str, int]] = WEIGHTS,
     take: str | None = None,
     hashes: Mapping[str, str] | None = None,
 ) -> tuple[Step, ...]:
     """Train, harvest, score; or take what another job left, and score that."""
-    grade = score(profile=profile, seconds=score_seconds, cuts=cuts)
+    grade = score(profile=profile, seconds=score_seconds, idle=idle_limit_seconds, cuts=cuts)
     if take is not None:
         return Take(run_id=take, outputs=outputs, hashes=hashes or {}), grade
-    run = train(profile=profile, seed=seed, seconds=budget_seconds, cpu=cpu_limit_seconds)
+    limits = {"cpu": cpu_limit_seconds, "idle": idle_limit_seconds, "starter": starter}
+    run = train(profile=profile, seed=seed, seconds=budget_seconds, **limits)
     return run, Harvest(outputs=outputs), grade
 
 

@@ -7,6 +7,8 @@ import time
 import pytest
 from test_launchers import alive, jobs
 
+from launchers.steps import READY
+
 __all__ = ["jobs"]
 
 STUBBORN = """
@@ -125,6 +127,75 @@ def test_a_short_job_is_charged_what_it_used(jobs):
     assert 0.3 <= jobs.run(train=train).cpu_seconds("train") < 0.5
 
 
+WORKING = {
+    "by itself": "while time.process_time() < 1.2:\n    pass\nleave()",
+    "in a child": """
+if os.fork() == 0:
+    while time.process_time() < 1.2:
+        pass
+    os._exit(0)
+os.wait()
+leave()
+""",
+    "in a thread": """
+import hashlib, threading
+def work():
+    while time.process_time() < 1.2:
+        hashlib.pbkdf2_hmac("sha256", b"x", b"y", 20000)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+leave()
+""",
+    "with pauses": """
+for part in range(25):
+    while time.process_time() < 0.03 * part:
+        pass
+    time.sleep(0.004)
+leave()
+""",
+}
+
+
+@linux
+def test_a_job_that_sleeps_with_everything_done_is_killed_and_has_no_score(jobs):
+    result = jobs.run(train="leave(); time.sleep(60)", idle_limit_seconds=0.6)
+    assert (result.status, result.blame) == ("failed", "timeout")
+    assert result.step("train").ending == "idle"
+    assert "did nothing for 0." in result.reason
+    assert 0.6 <= result.step("train").idle_seconds <= result.wall_seconds("train") < 10
+    assert not result.evaluations
+
+
+@linux
+@pytest.mark.parametrize(
+    "sleep",
+    ["time.sleep(60)", "import select; select.select([], [], [], 60)"],
+    ids=["sleep", "poll"],
+)
+def test_a_job_that_has_somebody_else_sleep_for_it_is_killed_too(jobs, sleep):
+    train = f"leave()\nif os.fork() == 0:\n    {sleep}\n    os._exit(0)\nos.wait()"
+    result = jobs.run(train=train, idle_limit_seconds=0.6)
+    assert (result.status, result.blame) == ("failed", "timeout")
+    assert result.step("train").ending == "idle"
+
+
+@linux
+def test_a_server_that_sleeps_is_killed_while_it_is_scored(jobs):
+    result = jobs.run(
+        train="leave()", files={"serve.py": b"import time; time.sleep(60)"}, idle_limit_seconds=0.6
+    )
+    assert (result.status, result.blame) == ("failed", "timeout")
+    assert result.step("score").ending == "idle"
+
+
+@linux
+@pytest.mark.parametrize("train", WORKING.values(), ids=WORKING.keys())
+def test_a_job_that_works_or_waits_for_a_processor_is_not_idle(jobs, train):
+    result = jobs.run(train=train, idle_limit_seconds=0.6)
+    assert result.status == "finished", result.reason
+
+
 def test_a_flood_of_output_is_cut_to_the_cap_and_keeps_both_ends(jobs):
     train = """
 print("the beginning", flush=True)
@@ -203,3 +274,37 @@ def test_training_is_given_the_training_data_only(jobs):
     assert "/train" in text
     assert "hidden" not in text
     assert "second" not in text.replace("--budget-seconds", "")
+
+
+STARTER = b"""
+import os, runpy, sys, time
+while time.process_time() < 0.5:
+    pass
+os.write(2, b"a library warns\\n")
+os.write(1, READY)
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_what_a_starter_takes_is_told_apart_and_patched_code_cannot_move_the_mark(jobs):
+    train = f"os.write(1, {READY!r})\nwhile time.process_time() < 1.1:\n    pass\n"
+    train += f"os.write(1, {READY!r})\nprint('trained')\nleave()"
+    files = {"start.py": STARTER.replace(b"READY", repr(READY).encode())}
+    result = jobs.run(train=train, files=files, starter="start.py")
+    assert result.status == "finished", result.reason
+    step = result.step("train")
+    assert 0.5 <= step.start_cpu_seconds < 0.8
+    assert 1.1 <= step.cpu_seconds < 1.5
+    log = jobs.path("log.txt").read_bytes()
+    assert log == b"a library warns\n" + 2 * READY + b"trained\n"
+
+
+def test_without_a_starter_all_is_the_programs_own(jobs):
+    train = f"os.write(1, {READY!r}); leave()"
+    assert jobs.run(train=train).step("train").start_cpu_seconds == 0.0
+
+
+def test_a_starter_that_a_patch_may_change_is_refused(jobs):
+    result = jobs.run(files={"start.py": STARTER}, starter="model/features.py")
+    assert (result.blame, "expected a frozen file" in result.reason) == ("setup", True)

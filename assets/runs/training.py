@@ -10,7 +10,7 @@ from assets.errors import MachineError
 from assets.jobs.job import Job, Outcome
 from assets.jobs.pool import Pool
 from assets.jobs.rules import Rules
-from assets.jobs.spec import job_spec, scoring, training
+from assets.jobs.spec import idle_limit, job_spec, scoring, training
 from assets.runs.adoption import find_finished
 from assets.runs.plan import PlannedRun
 from assets.runs.rows import row_of, taken_over
@@ -109,9 +109,11 @@ class Training:
     def _spec(self, planned: PlannedRun) -> JobSpec:
         view = self.context.view
         cuts, seconds = view.environment.manifest.audit.cuts, view.profile.score_seconds
+        train, score = (idle_limit(view, self._baseline_walls(name)) for name in (TRAIN, SCORE))
+        cpu = self._cpu_limit()
         steps = (
-            *training(view, seed=planned.seed, cpu_seconds=self._cpu_limit()),
-            scoring(view, cuts=cuts, wall_seconds=seconds),
+            *training(view, seed=planned.seed, cpu_seconds=cpu, idle_seconds=train),
+            scoring(view, cuts=cuts, wall_seconds=seconds, idle_seconds=score),
         )
         return job_spec(
             view,
@@ -136,6 +138,18 @@ class Training:
         ]
         known = [s for s in seconds if s]
         return KILL_LIMIT * statistics.median(known) if known else None
+
+    def _baseline_walls(self, step: str) -> list[float | None]:
+        """Wall clock of a step in the baseline runs that have ended."""
+        view = self.context.view
+        walls = [run.step_wall_seconds.get(step) for run in view.baselines] if view.epoch else []
+        for each in self._ended:
+            outcome = self.pool.outcomes[each.run_id]
+            if each.is_baseline and outcome.run is not None:
+                walls.append(outcome.run.step_wall_seconds.get(step))
+            elif each.is_baseline and outcome.result is not None:
+                walls.append(outcome.result.wall_seconds(step))
+        return walls
 
     def _progress(self) -> JobsProgress:
         ended = [(each, self.pool.outcomes[each.run_id]) for each in self._ended]

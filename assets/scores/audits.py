@@ -16,7 +16,7 @@ from assets.errors import MachineError
 from assets.jobs.job import Job, Outcome
 from assets.jobs.pool import Pool
 from assets.jobs.rules import Rules
-from assets.jobs.spec import declared_outputs, job_spec, scoring
+from assets.jobs.spec import declared_outputs, idle_limit, job_spec, scoring
 from assets.scores.candidates import Candidate
 from assets.scores.verdicts import (
     CUTS,
@@ -30,6 +30,7 @@ from assets.scores.verdicts import (
 from lake.ids import content_hash, content_id
 from lake.tables import Score
 from launchers import JobResult, JobSpec, Take
+from launchers.result import SCORE
 from launchers.sandbox.levels import at_least
 
 RULES = Rules(stopped="stopped at your request before every audit had ended; search again")
@@ -151,8 +152,15 @@ def audit_spec(context: Context, one: Candidate) -> JobSpec | None:
     if result is None or not launcher.keeps_outputs(source):
         return None
     wanted = view.proof.deep - int(one.score.measures.get(CUTS, 0))
-    seconds = view.profile.score_seconds * _passes(one.score, wanted)
-    steps = (_taken(context, source, result), scoring(view, cuts=wanted, wall_seconds=seconds))
+    passes = _passes(one.score, wanted)
+    idle = idle_limit(view, (run.step_wall_seconds.get(SCORE) for run in view.baselines))
+    grade = scoring(
+        view,
+        cuts=wanted,
+        wall_seconds=view.profile.score_seconds * passes,
+        idle_seconds=None if idle is None else idle * passes,
+    )
+    steps = (_taken(context, source, result), grade)
     return job_spec(
         view,
         level=context.level,

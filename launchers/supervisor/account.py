@@ -37,6 +37,8 @@ class Account:
             wall_seconds=round(end.wall_seconds, 4),
             cpu_seconds=round(end.cpu_seconds, 4),
             waited_seconds=round(waited, 4),
+            idle_seconds=round(end.idle_seconds, 4),
+            start_cpu_seconds=round(end.start_cpu_seconds, 4),
         )
         self.steps.append(step)
 

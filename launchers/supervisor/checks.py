@@ -62,14 +62,16 @@ def problems(spec: JobSpec) -> Iterator[str]:
             programs.add(step.name)
         if isinstance(step, Harvest) and not isinstance(before, Run):
             yield "found a harvest that follows no run, expected it right after its run"
-        yield from _problems_of(step)
+        yield from _problems_of(step, spec.frozen)
         before = step
 
 
-def _problems_of(step: Step) -> Iterator[str]:
+def _problems_of(step: Step, frozen: Collection[str]) -> Iterator[str]:
     """What makes no sense in one step."""
     if isinstance(step, Run):
         yield from _unknown(step.name, step.command, step.mounts, {OUT})
+        if step.starter is not None and step.starter not in frozen:
+            yield f"{step.name}: found the starter {step.starter}, expected a frozen file"
     elif isinstance(step, Take):
         if not names.RUN_ID.fullmatch(step.run_id):
             yield f"found the job {step.run_id!r} to take outputs of, expected a run_id"

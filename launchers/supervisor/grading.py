@@ -41,6 +41,7 @@ def grade_step(job: Job, step: Grade) -> None:
             folder=names.JUDGE,
             log=job.score_log,
             wall_seconds=step.wall_seconds,
+            idle_seconds=step.idle_seconds,
         )
     job.account.add_step(step.name, end, waited=waited)
     job.check_end(end)
@@ -89,6 +90,9 @@ def _check_grader(step: Grade, end: End) -> None:
         blame = "timeout" if step.server else "infrastructure"
         said = f"{program}: killed after {step.wall_seconds:g} s of scoring"
         raise JobFailedError(blame, said)
+    if end.ending is Ending.IDLE:
+        blame = "timeout" if step.server else "infrastructure"
+        raise JobFailedError(blame, f"{program}: {end.idle_words}")
     if end.ending is Ending.LIMIT and step.server:
         raise JobFailedError("evaluate", f"{step.server.command[0]}: {end.excess}; it was killed")
     if end.ending is Ending.LIMIT:

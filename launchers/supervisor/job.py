@@ -82,6 +82,8 @@ class Job:
         log: BoundedLog,
         wall_seconds: float,
         cpu_seconds: float | None = None,
+        idle_seconds: float | None = None,
+        starts: bool = False,
         begun: Callable[[int], None] | None = None,
     ) -> End:
         """Runs one program; when this returns, nothing that it started is alive.
@@ -92,6 +94,8 @@ class Job:
             log: takes what it prints.
             wall_seconds: when it is killed.
             cpu_seconds: CPU time of its tree at which it is killed; None for no limit.
+            idle_seconds: idle time of its tree at which it is killed; None for no limit.
+            starts: whether it is a starter, which prints READY.
             begun: called once with the process id, before anything is waited for.
         """
         program = Program(
@@ -110,6 +114,8 @@ class Job:
             environment=environment_of(self.spec, self.place, self.run) | private,
             wall_seconds=wall_seconds,
             cpu_seconds=cpu_seconds,
+            idle_seconds=idle_seconds,
+            starts=starts,
             begun=begun,
         )
 

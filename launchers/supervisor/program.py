@@ -14,6 +14,7 @@ from typing import NamedTuple
 from launchers.folder import Disk
 from launchers.process_table import LINUX
 from launchers.process_tree import ProcessTree
+from launchers.steps import READY
 from launchers.supervisor.interrupts import Interrupts
 from launchers.supervisor.limits import Limits
 from launchers.supervisor.log import BoundedLog
@@ -37,6 +38,8 @@ class Ending(Enum):
     """The program ended by itself."""
     DEADLINE = "deadline"
     """Its wall clock ran out."""
+    IDLE = "idle"
+    """It did nothing for too long."""
     CPU_LIMIT = "cpu_limit"
     """Its process tree used up the CPU time."""
     LIMIT = "limit"
@@ -54,6 +57,10 @@ class End(NamedTuple):
     wall_seconds: float
     cpu_seconds: float
     """Of its whole process tree."""
+    idle_seconds: float
+    """Wall clock in which no process of it had anything to do."""
+    start_cpu_seconds: float
+    """CPU time until a starter was ready; 0 without one."""
     survivors: bool
     """Whether something could not be killed."""
     excess: str | None
@@ -67,6 +74,14 @@ class End(NamedTuple):
         if self.exit_code < 0:
             return f"was ended by signal {-self.exit_code}, which the supervisor did not send"
         return f"exited with code {self.exit_code}"
+
+    @property
+    def idle_words(self) -> str:
+        """How long it did nothing, in words."""
+        return (
+            f"did nothing for {self.idle_seconds:.1f} s of {self.wall_seconds:.1f} s, and was not "
+            "waiting for a processor; it was killed"
+        )
 
 
 class Program:
@@ -102,6 +117,8 @@ class Program:
         self._exit_code: int | None = None
         self._output = -1
         self._pid = -1
+        self._awaits_ready = False
+        self._start_cpu = 0.0
 
     def run(
         self,
@@ -111,6 +128,8 @@ class Program:
         environment: Mapping[str, str],
         wall_seconds: float,
         cpu_seconds: float | None = None,
+        idle_seconds: float | None = None,
+        starts: bool = False,
         begun: Callable[[int], None] | None = None,
     ) -> End:
         """Runs the program; when this returns, nothing that it started is alive.
@@ -121,18 +140,20 @@ class Program:
             environment: all of its process environment.
             wall_seconds: when it is killed.
             cpu_seconds: CPU time of its tree at which it is killed; None for no limit.
+            idle_seconds: idle time of its tree at which it is killed; None for no limit.
+            starts: whether it is a starter, which prints READY.
             begun: called once with the process id, before anything is waited for.
 
         Raises:
             StartError: the program or the folder is not there.
             Exception: whatever `begun` raises; the program is killed first.
         """
-        started = time.monotonic()
+        started, self._awaits_ready = time.monotonic(), starts
         self._start(command, folder, environment)
         try:
             if begun:
                 begun(self._pid)
-            ending = self._watch(started, wall_seconds, cpu_seconds)
+            ending = self._watch(started, wall_seconds, cpu_seconds, idle_seconds)
         finally:
             gone = self._tree.kill()
             self._drain()
@@ -143,7 +164,8 @@ class Program:
         if cpu_seconds is not None and used >= cpu_seconds and ending is not Ending.CANCELLED:
             ending = Ending.CPU_LIMIT  # also when it was over between two looks
         code = self._exit_code if ending is Ending.EXIT else None
-        return End(ending, code, wall, used, not gone, self._excess)
+        idle = self._tree.idle_seconds()
+        return End(ending, code, wall, used, idle, self._start_cpu, not gone, self._excess)
 
     def _start(self, command: Sequence[str], folder: str, environment: Mapping[str, str]) -> None:
         """Starts the program with its output in a pipe."""
@@ -154,7 +176,13 @@ class Program:
         finally:
             os.close(write)
 
-    def _watch(self, started: float, wall_seconds: float, cpu_seconds: float | None) -> Ending:
+    def _watch(
+        self,
+        started: float,
+        wall_seconds: float,
+        cpu_seconds: float | None,
+        idle_seconds: float | None,
+    ) -> Ending:
         """Waits until the program ends or a limit is reached."""
         poller = select.poll()
         poller.register(self._interrupts.wakeup, select.POLLIN)
@@ -174,7 +202,7 @@ class Program:
             if now >= started + wall_seconds:
                 return Ending.DEADLINE
             if now >= look_at:
-                if (ending := self._look(cpu_seconds)) is not None:
+                if (ending := self._look(cpu_seconds, idle_seconds)) is not None:
                     return ending
                 pause = min(pause * 1.5, LOOK_SECONDS)
                 look_at = time.monotonic() + pause
@@ -183,12 +211,14 @@ class Program:
                 self._log.flush()
                 beat_at = now + HEARTBEAT_SECONDS
 
-    def _look(self, cpu_seconds: float | None) -> Ending | None:
+    def _look(self, cpu_seconds: float | None, idle_seconds: float | None) -> Ending | None:
         """Looks once at all that the program uses; gives the limit that it has reached."""
         self._tree.look()
         self._disk.look()
         if cpu_seconds is not None and self._tree.cpu_seconds() >= cpu_seconds:
             return Ending.CPU_LIMIT
+        if idle_seconds is not None and self._tree.idle_seconds() >= idle_seconds:
+            return Ending.IDLE
         self._excess = self._limits.excess(self._tree, self._log)
         return Ending.LIMIT if self._excess else None
 
@@ -206,6 +236,18 @@ class Program:
                 break
         return self._exit_code is not None
 
+    def _without_ready(self, chunk: bytes) -> bytes:
+        """Output without what a starter says once, which is when its start is over.
+
+        Libraries may warn before. Patched code, which may print the same, begins after it.
+        """
+        if READY not in chunk:
+            return chunk
+        self._awaits_ready = False
+        self._tree.look()
+        self._start_cpu = self._tree.cpu_seconds()
+        return chunk.replace(READY, b"", 1)
+
     def _drain(self) -> bool:
         """Moves waiting output to the log; says whether there was any."""
         for done in range(DRAIN_ROUNDS):
@@ -215,5 +257,7 @@ class Program:
                 return done > 0
             if not chunk:
                 return done > 0
+            if self._awaits_ready:
+                chunk = self._without_ready(chunk)
             self._log.feed(chunk)
         return True

@@ -43,12 +43,15 @@ def run_step(job: Job, step: Run, behind: Harvest | None) -> Ran:
     job.fresh_work()
     with job.turn(step.name, alone=False) as waited, job.starting(job.log):
         job.wall.prepare(view)
+        words = [job.place.python, *([step.starter] if step.starter else [])]
         end = job.run_program(
-            job.wall.command(view, [job.place.python, *filled(step.command, paths)]),
+            job.wall.command(view, [*words, *filled(step.command, paths)]),
             folder=names.ENV,
             log=job.log,
             wall_seconds=step.wall_seconds,
             cpu_seconds=step.cpu_seconds,
+            idle_seconds=step.idle_seconds,
+            starts=step.starter is not None,
             begun=lambda pid: opened.append(job.wall.open_out(view, pid)),
         )
     job.account.add_step(step.name, end, waited=waited)
@@ -95,6 +98,8 @@ def _check_limits(ran: Ran) -> None:
             f"{program}: used {end.cpu_seconds:.1f} s of CPU time in its process tree, "
             f"killed at {ran.step.cpu_seconds:g} s; make the idea cheaper",
         )
+    if end.ending is Ending.IDLE:
+        raise JobFailedError("timeout", f"{program}: {end.idle_words}")
     if end.ending is Ending.LIMIT:
         raise JobFailedError("train", f"{program}: {end.excess}; it was killed")
 
