@@ -46,6 +46,7 @@ PROFILE = evaluate.Profile(
     tolerance=1e-3,
     gap=0.2,
 )
+TOOK = ("starting_cpu_seconds", "answering_cpu_seconds")
 CUTS = 1120
 """Of one audit pass: seven of eight rows."""
 
@@ -53,7 +54,7 @@ SERVER = """
 import os, sys, time
 sys.path.insert(0, {nanogpt!r})
 import numpy as np
-from array_frames import read_frame, write_frame
+from array_frames import GREETING, read_frame, write_frame
 
 folder = {folder!r}
 table = np.load(folder + "/table.npy")
@@ -75,6 +76,7 @@ def names(x):
     return np.lib.stride_tricks.sliding_window_view(x, 8, axis=-1) @ {symbols} ** np.arange(8)
 
 {before}
+write_frame(sys.stdout.buffer, GREETING)
 while (x := read_frame(sys.stdin.buffer)) is not None:
     {answer}
     write_frame(sys.stdout.buffer, np.ascontiguousarray(z, "<f4"))
@@ -154,6 +156,8 @@ def test_an_honest_model_passes_over_a_thousand_cuts_without_any_deviation(audit
 def test_the_audit_changes_neither_value_nor_measures_of_the_scored_pass(audited):
     alone, measured = audited(cuts=0), audited(cuts=1)
     assert alone["value"] == measured["value"]
+    took = {name: alone["measures"].pop(name) for name in TOOK}
+    assert all(seconds < measured["measures"][name] for name, seconds in took.items())
     assert alone["measures"].items() <= measured["measures"].items()
     assert alone["verdicts"]["causal"].startswith("not audited: ")
     assert {*alone["measures"]} == {"second", "tokens"}
@@ -351,7 +355,7 @@ open(sys.argv[1] + "/visited", "w").close()
     assert (result["value"], result["blame"]) == (None, "evaluate")
     assert result["reason"] == "audit pass 1: serve.py ended with exit code 4 while it was scored"
     assert result["verdicts"]["causal"] == f"not judged: {result['reason']}"
-    assert {*result["measures"]} == {"second", "tokens"}
+    assert {*result["measures"]} == {"second", "tokens", *TOOK}
     assert result["verdicts"]["memorised"].startswith("passed: ")
 
 

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -377,7 +378,17 @@ def test_what_is_no_name_of_a_module_is_passed_over():
         "pipe = next(n for n in range(3, 99) if os.path.exists(f'/proc/self/fd/{n}'));"
         "os.write(pipe, b'os.path\\n../x\\n-y\\na b\\n.z\\nq..r\\n9a\\nok_1.b2'); os._exit(0)"
     )
-    assert rehearsed(forge)[0] == ["os.path", "ok_1.b2"]
+    assert rehearsed(forge)[0] == ["os.path"]
+
+
+@on_linux
+def test_a_rehearsal_cannot_tell_what_it_has_worked_out():
+    told = "names = [f'w{i:x}' for i in range(9999)] + ['wave', 'colorsys', 'aifc.x']"
+    forge = f"{told}; sys.modules.update(dict.fromkeys(names)); import xml.dom.minidom"
+    names, _ = rehearsed(forge)
+    assert {"wave", "colorsys", "xml.dom.minidom"} <= {*names}
+    assert names == sorted(names, key=lambda name: (name.count("."), name))
+    assert not [name for name in names if re.fullmatch("w[0-9a-f]+|aifc.x", name)]
 
 
 def test_nothing_of_its_own_folder_is_imported(tmp_path, tmp_path_factory):
@@ -492,7 +503,8 @@ def served(tmp_path: Path, checkpoint: Path, extra: str) -> subprocess.Completed
 def test_an_honest_model_answers_as_it_does_without_the_seal(what, tmp_path, checkpoint):
     done = served(tmp_path, checkpoint, HONEST[what])
     assert done.returncode == 0, done.stderr.decode()
-    logits = np.lib.format.read_array(io.BytesIO(done.stdout[8:]))
+    greeting = 8 + int.from_bytes(done.stdout[:8], "little")
+    logits = np.lib.format.read_array(io.BytesIO(done.stdout[greeting + 8 :]))
     assert np.array_equal(logits, np.load(checkpoint / "logits.npy"))
 
 

@@ -43,7 +43,7 @@ def test_what_comes_of_it(item, level, account):
         pytest.skip(why)
     seen = field.run_item(item, level, account)
     if expected == "open" and seen.verdict != expected:
-        # what only shows that an attack is real may fail once by noise, such as the limit of 1.5 on
+        # what only shows that an attack is real may fail once by noise, such as the limit on
         # the tenth of a second that scoring takes here; a verdict that guards has one try
         seen = field.run_item(item, level, account)
     assert seen.verdict == expected, f"{item.summary}\n{seen}"

@@ -57,7 +57,7 @@ def test_a_closed_attempt_keeps_the_baselines_that_it_recorded_to_have_read(home
     write_campaign(home.campaigns, **told)
     search_all(home, hooks=Hooks(sandbox="none"))
     rule = looked_at(home, Stage.RUNS, 1).compute_rule(())
-    assert len(rule.baseline_seconds) == 3
+    assert len(rule.baseline) == 3
     write_campaign(home.campaigns, **told, remeasure=True)
     materialize(home, 0, Stage)
     for stage in (Stage.RUNS, Stage.SCORES):

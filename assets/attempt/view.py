@@ -11,14 +11,16 @@ from typing import Any, TypedDict, TypeVar
 
 from pydantic import ValidationError
 
-from assets.config.environment import Environment, Profile
+from assets.config.environment import COMPUTE_LIMIT, Environment, Profile
 from assets.config.settings import CampaignSettings, recorded_settings
 from assets.config.setup import Setup
 from assets.models.brief import brief_of
 from assets.models.requests import EnvironmentBrief
 from assets.results.better import Better
+from assets.results.compute import ComputeRule
 from assets.results.history import History
-from assets.results.judging import ComputeRule
+from assets.results.judging import Rule
+from assets.results.memory import MemoryRule
 from assets.strategies import Proof, Strategy, strategy_of
 from lake.attempts import Attempt, AttemptLog, AttemptState, Read
 from lake.delta import Lake
@@ -151,6 +153,18 @@ class AttemptView:
         if self.profile.compute != "cpu":
             return None
         return ComputeRule.of(self.baselines if self.epoch else own)
+
+    def rules(self, own: Sequence[Run], *, limit: float = COMPUTE_LIMIT) -> list[Rule]:
+        """What the baseline says of any run.
+
+        Args:
+            own: as for the CPU-time rule.
+            limit: largest share of the baseline's compute.
+        """
+        compute, known = self.compute_rule(own), self.baselines if self.epoch else own
+        memory = MemoryRule.of(known, self.environment.manifest, self.profile)
+        found = (replace(compute, limit=limit) if compute else None, memory)
+        return [rule for rule in found if rule is not None]
 
 
 def _is_of_baselines(read: Read) -> bool:

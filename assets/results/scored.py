@@ -104,6 +104,11 @@ class Scored:
         return self.score.measures.get("cuts", 0) if self.score else 0
 
     @property
+    def compute(self) -> float | None:
+        """The share of the baseline's compute that the score took; None where it is not limited."""
+        return self.score.measures.get("compute") if self.score else None
+
+    @property
     def blame(self) -> Blame | None:
         """The boundary that the failure is blamed on, if there is one."""
         if self.score:

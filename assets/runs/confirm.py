@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from assets.attempt.view import AttemptView
+from assets.config.environment import TIMED_AGAIN
 from assets.results.baseline import OwnBaseline
 from assets.results.judging import judge
 from assets.runs.plan import PlannedRun, run_ids
@@ -70,9 +71,10 @@ def judged_values(
 ) -> dict[str, float | None]:
     """Value by run id, of the runs that have ended; None where it does not count."""
     baselines = {each.run_id for each in planned if each.is_baseline}
-    rule = view.compute_rule([run for run in runs if run.run_id in baselines])
+    own = [run for run in runs if run.run_id in baselines]
+    rules = view.rules(own, limit=TIMED_AGAIN)  # what lies between is timed again when it is judged
     manifest = view.environment.manifest
-    return {run.run_id: judge(run, manifest, rule).value for run in runs}
+    return {run.run_id: judge(run, manifest, rules).value for run in runs}
 
 
 def _baseline(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from assets.attempt.view import AttemptView
+from assets.results.compute import TRAINING_START
 from assets.runs.plan import PlannedRun
 from lake.tables import Blame, Run, RunStatus, now
 from launchers import Charge, Evaluation, JobResult
@@ -59,5 +60,12 @@ def row_of(
         log_tail=result.log_tail or None,
         value=evaluation.value,
         verdicts=dict(evaluation.verdicts),
-        measures=dict(evaluation.measures),
+        measures=measures_of(evaluation, result),
     )
+
+
+def measures_of(evaluation: Evaluation, result: JobResult) -> dict[str, float]:
+    """Those of the evaluator, and what the start of training took where that was told apart."""
+    train = result.step(TRAIN)
+    start = train.start_cpu_seconds if train else 0.0
+    return {**evaluation.measures, **({TRAINING_START: start} if start else {})}

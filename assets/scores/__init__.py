@@ -1,5 +1,6 @@
 """Scores: what trusted code makes of the jobs. One row per scored run and evaluator.
 
+timing       what looks dear, trained again beside the baseline
 seeds        whether confirmations come from their seeds
 candidates   what may become a parent or the winner, and what it is ranked by
 audits       the deep audit of these, in the pool
@@ -7,15 +8,19 @@ verdicts     what an audit's end makes of a score
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from assets.attempt.context import Context, Produced
 from assets.attempt.view import AttemptView
+from assets.config.environment import COMPUTE_LIMIT, TIMED_AGAIN
 from assets.results.baseline import OwnBaseline
-from assets.results.judging import ComputeRule, judge, reward
+from assets.results.compute import COMPUTE, is_close, verdict_on
+from assets.results.judging import Judgement, judge, reward
 from assets.results.noise import pooled_noise
 from assets.scores.audits import audit
 from assets.scores.candidates import candidates_of, to_audit, worth_of
 from assets.scores.seeds import with_seeds_judged
+from assets.scores.timing import time_again
 from assets.scores.verdicts import CUTS
 from lake.ids import score_id
 from lake.tables import Blame, Idea, IdeaKind, Patch, Run, Score, ScoreStatus
@@ -34,14 +39,43 @@ def produce_late(context: Context, present: Sequence[Score]) -> Produced:
         present: scores that the attempt has.
     """
     view, judged = context.view, {score.run_id for score in present}
-    rule = view.compute_rule(_own_baselines(view))
-    new = [_score(view, run, rule) for run in view.rows(Run) if run.run_id not in judged]
+    new = _judged(context, [run for run in view.rows(Run) if run.run_id not in judged])
     baseline = _baseline(view, [*present, *new])
     noise = pooled_noise(view.profile.baseline, baseline)
     changed = with_seeds_judged(view, [*present, *new], noise)
     new = [changed.get(row.run_id, row) for row in new]
     rows = _audited(context, new, present, baseline)
     return Produced(rows=rows, counts=_counts([*present, *rows]))
+
+
+def _judged(context: Context, runs: Sequence[Run]) -> list[Score]:
+    """A score for each run; what is close above the limit of compute was timed again."""
+    view, own = context.view, _own_baselines(context.view)
+    rules = view.rules(own)
+    found = {run.run_id: judge(run, view.environment.manifest, rules) for run in runs}
+    close = [
+        (place, run)
+        for place, run in enumerate(view.rows(Run))
+        if run.run_id in found and is_close(found[run.run_id].measures.get(COMPUTE))
+    ]
+    times, compute = time_again(context, close), view.compute_rule(own)
+    for _, run in close:
+        if run.run_id in times and compute is not None:
+            again = times[run.run_id]
+            first, share = found[run.run_id], again.share(run, compute)
+            found[run.run_id] = _timed(view, run, first, share, again.in_words(share))
+    return [_score(view, run, found[run.run_id]) for run in runs]
+
+
+def _timed(view: AttemptView, run: Run, first: Judgement, share: float, said: str) -> Judgement:
+    """The judgement once a run was timed again."""
+    second = verdict_on(share, said, limit=COMPUTE_LIMIT)
+    if second.blame:
+        return replace(second, verdicts={**first.verdicts, **second.verdicts})
+    rules = view.rules(_own_baselines(view), limit=TIMED_AGAIN)
+    judged = judge(run, view.environment.manifest, rules)
+    verdicts = {**judged.verdicts, **second.verdicts}
+    return replace(judged, verdicts=verdicts, measures={**judged.measures, **second.measures})
 
 
 def _counts(rows: Sequence[Score]) -> dict[str, int]:
@@ -104,9 +138,8 @@ def _baseline(view: AttemptView, rows: Sequence[Score]) -> OwnBaseline:
     return OwnBaseline(by_seed={seeds[run]: values[run] for run in seeds.keys() & values.keys()})
 
 
-def _score(view: AttemptView, run: Run, rule: ComputeRule | None) -> Score:
+def _score(view: AttemptView, run: Run, judged: Judgement) -> Score:
     manifest, evaluator = view.environment.manifest, view.setup.evaluator
-    judged = judge(run, manifest, rule)
     value = judged.value
     return Score(
         **view.keys,
@@ -119,6 +152,6 @@ def _score(view: AttemptView, run: Run, rule: ComputeRule | None) -> Score:
         reward=None if value is None else reward(value, minimize=view.better.minimize),
         status=ScoreStatus.INVALID if value is None else ScoreStatus.VALID,
         verdicts=dict(judged.verdicts),
-        measures=dict(run.measures),
+        measures={**run.measures, **judged.measures},
         evaluator=evaluator,
     )

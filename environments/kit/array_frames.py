@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 LENGTH_BYTES = 8
+GREETING = np.zeros(1, np.uint8)
+"""A server's first frame, which answers nothing: it is ready to run patched code."""
 HEADER_BYTES = 4096
 """More than the header of any .npy record that is expected here."""
 

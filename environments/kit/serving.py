@@ -6,10 +6,11 @@ keeps a server honest stands here:
     pipes = take_pipes()                   # stdout is for frames, whatever anybody prints
     patched = PatchedFile("train.py")      # read, and not run
     weights = ...                          # what else has to be read
-    serve(pipes, build, example=array)     # rehearse, import, seal; only then build, and answer
+    serve(pipes, build, example=array)     # rehearse, import, seal, greet; then build, and answer
 
 `build` runs the patched file and gives `answer(array) -> array`. It is called twice: by the
-rehearsal, in a child that is ended, and in the sealed process.
+rehearsal, in a child that is ended, and in the sealed process. There it waits for the first frame,
+so that whoever was greeted can tell what patched code takes from what it took to get ready.
 """
 
 import linecache
@@ -19,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO, NamedTuple
 
-from array_frames import read_frame, write_frame
+from array_frames import GREETING, read_frame, write_frame
 from rehearsal import import_all, rehearse
 from seal import can_seal, seal
 
@@ -77,6 +78,9 @@ def serve(pipes, build, *, example=None, before_seal=lambda: None):
         seal(keep=[0, 1, 2, pipes.answers.fileno()])
     else:
         print("serve.py: not sealed on this system or at this profile", file=sys.stderr)
+    write_frame(pipes.answers, GREETING)
+    array = read_frame(pipes.questions)
     answer = build()
-    while (array := read_frame(pipes.questions)) is not None:
+    while array is not None:
         write_frame(pipes.answers, answer(array))
+        array = read_frame(pipes.questions)

@@ -13,6 +13,8 @@ What keeps the score honest here:
 - Nothing that a server says is quoted in a reason: it could be hidden text.
 - The first batch is nothing but zeros: a server that answers it has finished its start-up, and no
   hidden text lies in a pipe meanwhile.
+- What a server takes from the moment at which patched code begins in it is measured from outside
+  and told: a model may go on training there.
 - A server that crashes, hangs, does not end by itself, or answers anything but finite logits of the
   right shape gives a reason instead of a value.
 - The leak audit (`--cuts`). A server sees whole rows, so a model may answer a position with the
@@ -33,7 +35,7 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,6 +127,30 @@ class AuditPass(NamedTuple):
     """Largest difference of a loss at or before the cut to the scored pass, nats."""
     gains_K: np.ndarray
     """Loss at the cut less that of the scored pass, nats: what the true future was worth there."""
+
+
+@dataclass(slots=True)
+class Meter:
+    """Processor time of every server that was asked to the end, None where it is not known."""
+
+    starting: list = field(default_factory=list)
+    """Up to where patched code begins."""
+    answering: list = field(default_factory=list)
+    """From there on."""
+
+    def add(self, server):
+        """Takes in what a server took, which has ended."""
+        self.starting.append(server.starting_seconds)
+        self.answering.append(server.answering_seconds)
+
+    def measures(self):
+        """Sums over the servers; nothing where one is not known."""
+        if None in self.starting or None in self.answering:
+            return {}
+        return {
+            "starting_cpu_seconds": sum(self.starting),
+            "answering_cpu_seconds": sum(self.answering),
+        }
 
 
 class Verdict(NamedTuple):
@@ -249,7 +275,7 @@ def ask_logits(server, tokens_B_T, *, vocabulary):
     return server.ask(tokens_B_T, expected=form, called="logits")
 
 
-def run_pass(serve, rows, order, *, profile, wanted_N_T=None):
+def run_pass(serve, rows, order, *, profile, meter, wanted_N_T=None):
     """One pass of a fresh server over all rows; when it returns, the server has ended.
 
     Args:
@@ -258,6 +284,7 @@ def run_pass(serve, rows, order, *, profile, wanted_N_T=None):
         order: Permutation of N; row `order[i]` goes into slot i. A second pass that is to be
             compared with a first one takes another order: what batches share then shows.
         profile: Batch size, vocabulary, deadline in seconds.
+        meter: Takes in what the server took.
         wanted_N_T: Positions whose loss is wanted; None is all of them.
 
     Returns:
@@ -268,6 +295,7 @@ def run_pass(serve, rows, order, *, profile, wanted_N_T=None):
     """
     losses_N_T = np.full(rows.targets_N_T.shape, np.nan)
     with Server(serve, seconds=profile.seconds) as server:
+        server.greet()
         nothing_B_T = np.zeros_like(rows.inputs_N_T[: profile.batch])
         ask_logits(server, nothing_B_T, vocabulary=profile.vocabulary)
         for start in range(0, len(order), profile.batch):
@@ -277,13 +305,14 @@ def run_pass(serve, rows, order, *, profile, wanted_N_T=None):
             wanted_B_T = None if wanted_N_T is None else wanted_N_T[batch]
             losses_N_T[batch] = wanted_losses(logits_B_T_V, rows.targets_N_T[batch], wanted_B_T)
         server.finish()
+    meter.add(server)
     return losses_N_T
 
 
 # ---------------------------------------------------------------------------- audit
 
 
-def audit_pass(serve, rows, losses_N_T, *, data, profile):
+def audit_pass(serve, rows, losses_N_T, *, data, profile, meter):
     """One pass of a fresh server over cut rows, compared with the scored pass.
 
     The rows come in another order than before, so that what a server carries from batch to batch
@@ -296,6 +325,7 @@ def audit_pass(serve, rows, losses_N_T, *, data, profile):
         losses_N_T: What the scored pass gave.
         data: Folder of the training shards.
         profile: As for the scored pass.
+        meter: As for the scored pass.
 
     Raises:
         Refusal: the server crashed, hung or answered anything but finite logits.
@@ -305,7 +335,7 @@ def audit_pass(serve, rows, losses_N_T, *, data, profile):
     probe = draw_probe(rows.inputs_N_T, order, data=data, seed=seed, profile=profile)
     wanted_N_T = np.arange(profile.context) <= probe.cuts_N[:, None]
     changed = Rows(probe.inputs_N_T, rows.targets_N_T)
-    again_N_T = run_pass(serve, changed, order, profile=profile, wanted_N_T=wanted_N_T)
+    again_N_T = run_pass(serve, changed, order, profile=profile, meter=meter, wanted_N_T=wanted_N_T)
     cut_K = np.flatnonzero(probe.cuts_N >= 0)
     moved_K_T = np.where(wanted_N_T, again_N_T - losses_N_T, 0)[cut_K]
     gains_K = np.take_along_axis(moved_K_T, probe.cuts_N[cut_K, None], axis=1)[:, 0]
@@ -422,22 +452,24 @@ def score(serve, *, hidden, second, profile, data=None, cuts=0):
     rows = Rows(*(np.concatenate(part) for part in zip(*parts, strict=True)))
     seed = secret_seed()
     order = row_order(len(rows.inputs_N_T), seed=seed)
+    meter = Meter()
     try:
-        losses_N_T = run_pass(serve, rows, order, profile=profile)
+        losses_N_T = run_pass(serve, rows, order, profile=profile, meter=meter)
     except Refusal as refusal:
         return result(verdicts={"finite": Verdict(f"violated: {refusal}", refusal)}, measures={})
     value, other = (
         float(part.mean()) for part in np.split(losses_N_T, [profile.hidden_rows], axis=0)
     )
     audit = Audit(tolerance=profile.tolerance)
-    audit.run(cuts, lambda: audit_pass(serve, rows, losses_N_T, data=data, profile=profile))
+    again = {"data": data, "profile": profile, "meter": meter}
+    audit.run(cuts, lambda: audit_pass(serve, rows, losses_N_T, **again))
     verdicts = {
         "finite": Verdict(f"passed: {losses_N_T.size} token losses"),
         "causal": judge_audit(audit, order_seed=seed),
         "memorised": judge_gap(other - value, profile=profile),
     }
     tokens = profile.hidden_rows * profile.context
-    measures = {"second": other, "tokens": tokens} | audit.measures()
+    measures = {"second": other, "tokens": tokens} | meter.measures() | audit.measures()
     return result(value=value, verdicts=verdicts, measures=measures)
 
 

@@ -3,12 +3,15 @@
 Much of it lies deep in a library and is imported only when it is used. So a child does the work
 first, without hidden text and before the seal, and then ends. It may open files to read them, and
 is believed about names of modules only. A patch therefore chooses which of the installed modules
-are imported, and in which order, and nothing else.
+are imported, and nothing else. What it found out by long work it cannot tell: its report is read by
+another child, of which only the installed ones among the names come back, packages first and then
+in the order of the alphabet. So what a rehearsal takes need not be counted.
 """
 
 import contextlib
 import ctypes
 import importlib
+import importlib.machinery
 import os
 import re
 import signal
@@ -16,6 +19,11 @@ import sys
 
 from seal import seal
 
+FINDERS = (
+    importlib.machinery.BuiltinImporter,
+    importlib.machinery.FrozenImporter,
+    importlib.machinery.PathFinder,
+)
 MODULE = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
 BEGUN = "# begun"
 """First line of a report."""
@@ -35,13 +43,14 @@ def rehearse(action):
         action: Function without arguments. Its failure is no error.
 
     Returns:
-        Names that have the form of a module's; nothing else is known of them.
+        Names of installed modules, packages first, then in the order of the alphabet.
 
     Raises:
         OSError: no child could be started, or it did not reach the action.
     """
     known = frozenset(sys.modules)
-    receive, report = os.pipe()
+    raw, report = os.pipe()
+    receive, sifted = os.pipe()
     libc = ctypes.CDLL(None)
     before = libc.prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)
     libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -49,17 +58,23 @@ def rehearse(action):
     if child == 0:
         _do_and_report(action, known, report)
     os.close(report)
+    sieve = os.fork()
+    if sieve == 0:
+        _sift(raw, sifted)
+    os.close(raw)
+    os.close(sifted)
     try:
         with open(receive, "rb") as pipe:
             said = pipe.read(MOST_BYTES)
     finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        for each in (child, sieve):
+            os.kill(each, signal.SIGKILL)
+            os.waitpid(each, 0)
         libc.prctl(PR_SET_DUMPABLE, before, 0, 0, 0)
-    begun, *names = said.decode(errors="replace").split("\n")
+    begun, *names = said.decode().split("\n")
     if begun != BEGUN:
         raise OSError("a rehearsal ended before it began")
-    return [name for name in names if MODULE.fullmatch(name)]
+    return names
 
 
 def _do_and_report(action, known, report):
@@ -77,6 +92,38 @@ def _do_and_report(action, known, report):
             pipe.write("\n".join(name for name in list(sys.modules) if name not in known))
     finally:
         os._exit(0)
+
+
+def _sift(raw, sifted):
+    """In another child: reads a report, and passes on what an honest one could hold."""
+    try:
+        with open(raw, "rb") as pipe:
+            said = pipe.read(MOST_BYTES)
+        begun, *names = said.decode(errors="replace").split("\n")
+        installed = sorted(
+            filter(is_installed, set(names)), key=lambda name: (name.count("."), name)
+        )
+        with open(sifted, "w", encoding="utf-8") as pipe:
+            pipe.write("\n".join([begun if begun == BEGUN else "", *installed]))
+    finally:
+        os._exit(0)
+
+
+def is_installed(name):
+    """Whether a module of this name can be found; nothing is imported to find it."""
+    if not MODULE.fullmatch(name):
+        return False
+    whole, places = "", None
+    for part in name.split("."):
+        if whole and places is None:
+            return False
+        whole = f"{whole}.{part}" if whole else part
+        found = (finder.find_spec(whole, places) for finder in FINDERS)
+        spec = next((spec for spec in found if spec is not None), None)
+        if spec is None:
+            return False
+        places = spec.submodule_search_locations
+    return True
 
 
 def import_all(names):

@@ -1,6 +1,8 @@
 """A server as evaluate.py sees it: another process, asked until a deadline, and not trusted.
 
-What a server says is never quoted in a reason: it could be hidden text.
+What a server says is never quoted in a reason: it could be hidden text. What it takes is measured
+from outside: its processor time up to its greeting, which is the start of Python and libraries, and
+from there on, which is patched code.
 """
 
 import os
@@ -8,7 +10,7 @@ import select
 import subprocess
 import time
 
-from array_frames import LENGTH_BYTES, FormError, FrameError, frame, parse_record
+from array_frames import GREETING, LENGTH_BYTES, Form, FormError, FrameError, frame, parse_record
 
 GOODBYE_SECONDS = 10
 """How long a server may take to end once its input has ended."""
@@ -41,6 +43,8 @@ class Server:
         )
         os.set_blocking(self.process.stdin.fileno(), False)
         self.buffer = bytearray()
+        self.starting_seconds = self.answering_seconds = None
+        """Processor time before and after the greeting; None where this system does not tell."""
 
     def __enter__(self):
         return self
@@ -51,6 +55,16 @@ class Server:
             self.process.kill()
             self.process.wait()
         self.process.stdout.close()
+
+    def greet(self):
+        """Waits for the greeting: what the server does from here on is done by patched code.
+
+        Raises:
+            Refusal: the server crashed, hung, or said something else.
+        """
+        expected = Form(GREETING.dtype.str, GREETING.shape)
+        parse_answer(self.read_record(expected.most_bytes), expected, called="greeting")
+        self.starting_seconds = processor_seconds(self.process.pid)
 
     def ask(self, array, *, expected, called="answers"):
         """The answer to one array, in a buffer that the next call uses again.
@@ -67,12 +81,15 @@ class Server:
         return parse_answer(self.read_record(expected.most_bytes), expected, called=called)
 
     def finish(self):
-        """Ends the input, which tells the server to end too.
+        """Notes what the server took, and ends the input, which tells it to end too.
 
         Raises:
             Refusal: it did not end by itself with exit code 0. The next server starts only after
                 this one, so that no two can talk to each other.
         """
+        used = processor_seconds(self.process.pid)
+        if used is not None and self.starting_seconds is not None:
+            self.answering_seconds = used - self.starting_seconds
         self.process.stdin.close()
         if not self.ends_by_itself():
             raise Refusal("evaluate", "serve.py went on running when its input had ended")
@@ -131,6 +148,23 @@ class Server:
                 raise self.ended()
             done += got
         return view
+
+
+def processor_seconds(pid):
+    """Processor time of a process and of all below it; None where there is no /proc to ask."""
+    ticks, pending, found = 0, [pid], False
+    while pending:
+        try:
+            one = f"/proc/{pending.pop()}"
+            with open(f"{one}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+            for thread in os.listdir(f"{one}/task"):
+                with open(f"{one}/task/{thread}/children", "rb") as file:
+                    pending += map(int, file.read().split())
+        except OSError:
+            continue
+        ticks, found = ticks + sum(map(int, fields[11:15])), True
+    return ticks / os.sysconf("SC_CLK_TCK") if found else None
 
 
 def parse_answer(record, expected, *, called):

@@ -27,8 +27,11 @@ from specs import AnyPython, lay_data, usual_spec
 import launchers
 from assets.config.environment import Environment, find_environment, read_environment
 from assets.diffs.git import apply_diff
+from assets.jobs.spec import STARTER
 from assets.ladder import Applied, apply_answer
-from assets.results.judging import ComputeRule, Judgement, judge
+from assets.results.compute import ComputeRule, Spent
+from assets.results.judging import Judgement, judge
+from assets.runs.rows import NO_EVALUATION, measures_of
 from lake.tables import Blame, RunStatus
 from launchers import JobResult, JobSpec, tree_hash
 from launchers import folder as names
@@ -224,6 +227,10 @@ def _judged(
     seen = replace(seen, value=value)
     if item.honest:
         passed = value is not None and not evidence
+        if passed and item.family == COMPUTE and item.twin:
+            twin = observe_twin(twin_of(item), level, world.account)
+            seen = _judged_compute(seen, twin)
+            passed = seen.verdict == "open"
         return replace(seen, verdict="full-score" if passed else "not passed")
     if evidence or OPEN in log:
         return replace(seen, verdict="open")
@@ -256,27 +263,30 @@ def _word(result: JobResult, log: str, judgement: Judgement) -> str:
 
 def _judgement(result: JobResult, environment: Environment) -> Judgement:
     """What the scores stage would make of it; compute is judged apart."""
+    return judge(_run_of(result), environment.manifest, [])
+
+
+def _run_of(result: JobResult) -> Any:  # what rules look at of a run
     evaluation = result.evaluation
-    run = SimpleNamespace(
+    return SimpleNamespace(
         value=evaluation.value if evaluation else None,
         verdicts=evaluation.verdicts if evaluation else {},
+        measures=measures_of(evaluation or NO_EVALUATION, result),
         status=RunStatus(result.status),
         blame=Blame(result.blame) if result.blame else None,
         reason=result.reason,
         cpu_seconds=result.cpu_seconds("train"),
+        score_cpu_seconds=result.cpu_seconds("score"),
     )
-    return judge(run, environment.manifest, None)
 
 
 def _judged_compute(seen: Observation, twin: Observation) -> Observation:
     """The verdict by the rule that a campaign has, with the twin as its baseline."""
     assert seen.result is not None
     assert twin.result is not None
-    rule = ComputeRule(
-        baseline_seconds=[twin.result.cpu_seconds("train")],
-        baseline_scoring=[twin.result.cpu_seconds("score")],
-    )
-    judgement = rule.judge(seen.result.cpu_seconds("train"), seen.result.cpu_seconds("score"))
+    spent = Spent.by(_run_of(twin.result))
+    assert spent is not None
+    judgement = ComputeRule(baseline=[spent]).judge(_run_of(seen.result))
     verdict = "open" if judgement.blame is None else "no-score"
     return replace(seen, verdict=verdict, evidence=tuple(judgement.verdicts.values()))
 
@@ -326,6 +336,7 @@ def _spec(
             *((world.targets("")["masked"],) if world.python != world.account.python else ()),
         ),
         "cuts": environment.manifest.audit.cuts,
+        "starter": STARTER if STARTER in environment.frozen else None,
         "memory_bytes": 1 << 30,
         "scratch_bytes": 64 << 20,
         "sandbox": level,
