@@ -49,6 +49,9 @@ WITH scored AS (
         arg_min(r.run_id, r.seed) FILTER (screening) AS run_id,
         CAST(min(s.measures['cuts']) FILTER (screening) AS BIGINT) AS cuts,
         min(s.measures['compute']) FILTER (screening) AS compute,
+        CAST(any_value(s.measures['parameters']) FILTER (screening) AS BIGINT) AS parameters,
+        CAST(any_value(s.measures['checkpoint_bytes']) FILTER (screening) AS BIGINT)
+            AS checkpoint_bytes,
         string_agg(DISTINCT r.sandbox_level, ', ' ORDER BY r.sandbox_level) AS sandbox_level,
         avg(r.cpu_seconds) AS cpu_seconds,
         avg(r.wall_seconds) AS wall_seconds,
@@ -74,7 +77,8 @@ SELECT campaign, epoch, idea_id, i.kind, i.title, scored.metric, scored.value, s
     coalesce(scored.valid, 0) AS valid, coalesce(scored.scored, 0) AS scored,
     coalesce(scored.blame, unpatched.blame) AS blame,
     coalesce(scored.reason, unpatched.reason) AS reason,
-    scored.run_id, scored.cuts, scored.compute, scored.sandbox_level,
+    scored.run_id, scored.cuts, scored.compute, scored.parameters, scored.checkpoint_bytes,
+    scored.sandbox_level,
     scored.cpu_seconds, scored.wall_seconds, scored.cost_usd
 FROM ideas i
 LEFT JOIN scored USING (campaign, epoch, idea_id)

@@ -76,6 +76,8 @@ class Output:
 
     bytes: int
     sha256: str
+    numbers: int | None = None
+    """How many numbers its tensors or its array hold; None for other kinds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

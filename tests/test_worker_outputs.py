@@ -83,10 +83,11 @@ def test_numpy_and_safetensors_files_pass(tmp_path):
     for array in (numpy.arange(6.0).reshape(2, 3), numpy.array(1), numpy.zeros((0, 4), "int8")):
         numpy.save(tmp_path / "x.npy", array)
         content = (tmp_path / "x.npy").read_bytes()
-        check_format("x.npy", io.BytesIO(content), len(content))
+        assert check_format("x.npy", io.BytesIO(content), len(content)) == array.size
     library = pytest.importorskip("safetensors.numpy")
     content = library.save({"a": numpy.zeros((2, 3)), "b": numpy.ones(4, "float16")}, {"k": "v"})
-    check_format("x.safetensors", io.BytesIO(content), len(content))
+    assert check_format("x.safetensors", io.BytesIO(content), len(content)) == 10
+    assert check_format("x.json", io.BytesIO(b"[1, 2]"), 6) is None
 
 
 def refused(jobs, train: str, outputs=None) -> dict:

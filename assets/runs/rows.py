@@ -9,6 +9,8 @@ from lake.tables import Blame, Run, RunStatus, now
 from launchers import Charge, Evaluation, JobResult
 from launchers.result import SCORE, TRAIN
 
+PARAMETERS, CHECKPOINT = "parameters", "checkpoint_bytes"
+"""Measures that the supervisor took of what training left: numbers in it, and bytes."""
 NO_EVALUATION = Evaluation(metric="")
 
 
@@ -65,7 +67,16 @@ def row_of(
 
 
 def measures_of(evaluation: Evaluation, result: JobResult) -> dict[str, float]:
-    """Those of the evaluator, and what the start of training took where that was told apart."""
+    """Those of the evaluator, what the start of training took where that was told apart, sizes."""
     train = result.step(TRAIN)
     start = train.start_cpu_seconds if train else 0.0
-    return {**evaluation.measures, **({TRAINING_START: start} if start else {})}
+    started = {TRAINING_START: start} if start else {}
+    return {**evaluation.measures, **started, **_sizes(result)}
+
+
+def _sizes(result: JobResult) -> dict[str, float]:
+    """What the checkpoint holds; nothing where there is none."""
+    outputs = result.outputs.values()
+    known = [output.numbers for output in outputs if output.numbers is not None]
+    sizes = {PARAMETERS: float(sum(known))} if known else {}
+    return sizes | ({CHECKPOINT: float(sum(each.bytes for each in outputs))} if outputs else {})

@@ -44,8 +44,8 @@ class FormatError(ToldError, ValueError):
     """A file is not what its suffix says; the message says how."""
 
 
-def check_format(name: str, file: BinaryIO, size: int) -> None:
-    """Checks an output by its suffix.
+def check_format(name: str, file: BinaryIO, size: int) -> int | None:
+    """Checks an output by its suffix; gives how many numbers it holds where that is known.
 
     Args:
         name: the file's name.
@@ -58,7 +58,7 @@ def check_format(name: str, file: BinaryIO, size: int) -> None:
     suffix = name.rpartition(".")[2]
     if suffix not in CHECKS or "." not in name:
         raise FormatError(f"found the suffix of {name!r}, expected one of {sorted(CHECKS)}")
-    CHECKS[suffix](file, size)
+    return CHECKS[suffix](file, size)
 
 
 def _json(text: bytes) -> Any:  # noqa: ANN401  # any JSON value
@@ -79,8 +79,8 @@ def check_json(file: BinaryIO, size: int) -> None:
     _json(file.read(JSON_BYTES))
 
 
-def check_npy(file: BinaryIO, size: int) -> None:
-    """Checks a .npy output: a plain numeric array, never objects.
+def check_npy(file: BinaryIO, size: int) -> int:
+    """Checks a .npy output: a plain numeric array, never objects; gives its size in numbers.
 
     Raises:
         FormatError: the header is not one that numpy writes, or the length does not fit it.
@@ -100,10 +100,14 @@ def check_npy(file: BinaryIO, size: int) -> None:
     expected = 8 + width + length + math.prod(shape) * int(match["size"])
     if size != expected:
         raise FormatError(f"found {size} bytes, expected {expected} by the header")
+    return math.prod(shape)
 
 
-def check_safetensors(file: BinaryIO, size: int) -> None:
+def check_safetensors(file: BinaryIO, size: int) -> int:
     """Checks a .safetensors output: known types, and tensors that tile the data without a gap.
+
+    Returns:
+        How many numbers all tensors hold.
 
     Raises:
         FormatError: the header breaks a rule or the length does not fit it.
@@ -125,6 +129,7 @@ def check_safetensors(file: BinaryIO, size: int) -> None:
         end = stop
     if end != size - 8 - length:
         raise FormatError(f"found {size - 8 - length} bytes of data, expected {end}")
+    return sum(math.prod(entry["shape"]) for entry in header.values())
 
 
 def _check_metadata(metadata: Any) -> None:  # noqa: ANN401  # any JSON value
@@ -159,7 +164,7 @@ def _sizes(values: Any) -> bool:  # noqa: ANN401  # any JSON value
     )
 
 
-CHECKS: dict[str, Callable[[BinaryIO, int], None]] = {
+CHECKS: dict[str, Callable[[BinaryIO, int], int | None]] = {
     "json": check_json,
     "npy": check_npy,
     "safetensors": check_safetensors,

@@ -123,10 +123,10 @@ def _take(source: int, name: str, target: str, cap: int) -> Output:
         os.close(descriptor)
     try:
         with open(target, "rb") as file:
-            check_format(name, file, size)
+            numbers = check_format(name, file, size)
     except FormatError as error:
         raise RefusedError(str(error)) from error
-    return Output(bytes=size, sha256=digest)
+    return Output(bytes=size, sha256=digest, numbers=numbers)
 
 
 def _check_kind(found: os.stat_result, cap: int) -> None:
