@@ -28,6 +28,7 @@ def test_three_times_the_steps_gives_no_score_and_the_blame_is_timeout(home):
     write_campaign(
         home.campaigns,
         environment="nanogpt",
+        published=True,
         epochs=1,
         batch=1,
         ideators=[{"model": "catalog", "name": str(catalog)}],
@@ -41,3 +42,7 @@ def test_three_times_the_steps_gives_no_score_and_the_blame_is_timeout(home):
     assert "1.5x" in cheat.reason or "CPU" in cheat.reason
     found = query(home.lake, "select kind, value, blame from leaderboard order by kind").rows
     assert [(kind, blame) for kind, _, blame in found] == [("baseline", None), ("fresh", "timeout")]
+    sizes = "select distinct parameters, checkpoint_bytes from leaderboard where value is not null"
+    ((parameters, checkpoint),) = query(home.lake, sizes).rows
+    assert parameters == 118_784
+    assert 4 * parameters < checkpoint < 4 * parameters + 4096

@@ -61,15 +61,20 @@ def _second(seen: field.Observation) -> float:
     return seen.result.evaluation.measures["second"]
 
 
+@pytest.fixture(scope="module", params=["cpu", "secret"])
+def profile(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def pieces(tmp_path_factory):
+def pieces(tmp_path_factory, profile):
     """A folder with the search and with what it searches for: both hidden texts in pieces."""
     folder = tmp_path_factory.mktemp("pieces")
     for path in (folder, folder.parent, folder.parent.parent):
         path.chmod(0o755)
     shutil.copy(SEARCH, folder / "search.py")
     texts = [
-        np.fromfile(field.nanogpt_data() / name / "000.bin", np.uint8)
+        np.fromfile(field.nanogpt_data(profile) / name / "000.bin", np.uint8)
         for name in ("hidden", "second")
     ]
     rows = [
@@ -79,30 +84,39 @@ def pieces(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("level", ["none", "landlock", "bwrap"])
-def test_the_hidden_text_lies_nowhere_in_sight(level, pieces, tmp_path):
-    works, said = accounts.finding(level, MYSELF)
-    if not works and level == "landlock":
-        pytest.skip(f"level landlock does not work here: {said}")
-    assert works, f"level {level} does not work: {said}"
-    view = View(
+def view_of(folder, tmp_path, profile):
+    """What a job of a profile sees that has the training text, and a folder of a test."""
+    return View(
         python=sys.executable,
-        folder=str(pieces),
-        readable={},
+        folder=str(folder),
+        readable={"data": str(field.nanogpt_data(profile) / "train")},
         work=None,
         wall=str(tmp_path / "wall"),
         lock=None,
-        masked=field.environment_called("nanogpt").manifest.profiles["cpu"].masked,
+        masked=field.environment_called("nanogpt").manifest.profiles[profile].masked,
         out_bytes=0,
         scratch_bytes=1 << 20,
         processes=64,
         gpus=(),
         environment={"PATH": "/usr/bin:/bin"},
     )
+
+
+@pytest.mark.parametrize("level", ["none", "landlock", "bwrap"])
+def test_the_hidden_text_lies_nowhere_in_sight(level, profile, pieces, tmp_path):
+    works, said = accounts.finding(level, MYSELF)
+    if not works and level == "landlock":
+        pytest.skip(f"level landlock does not work here: {said}")
+    assert works, f"level {level} does not work: {said}"
+    view = view_of(pieces, tmp_path, profile)
     wall = WALLS[level]
     wall.prepare(view)
-    where = [os.path.dirname(np.__file__) + "/../torch"] if level == "none" else []
-    command = wall.command(view, [sys.executable, "search.py", "pieces.npy", *where])
+    where = {
+        "cpu": os.path.dirname(np.__file__) + "/../torch",
+        "secret": str(field.nanogpt_data("secret")),
+    }
+    looked = [where[profile]] if level == "none" else []
+    command = wall.command(view, [sys.executable, "search.py", "pieces.npy", *looked])
     done = subprocess.run(
         command, capture_output=True, text=True, env=dict(view.environment), check=False
     )
@@ -112,3 +126,25 @@ def test_the_hidden_text_lies_nowhere_in_sight(level, pieces, tmp_path):
         assert found > 0.95, done.stdout
     else:
         assert found < ALIKE, done.stdout
+
+
+@pytest.mark.parametrize("level", ["landlock", "bwrap"])
+def test_the_seed_of_the_secret_text_is_out_of_reach(level, tmp_path):
+    works, said = accounts.finding(level, MYSELF)
+    if not works and level == "landlock":
+        pytest.skip(f"level landlock does not work here: {said}")
+    data, folder = field.nanogpt_data("secret"), tmp_path / "folder"
+    folder.mkdir()
+    view = view_of(folder, tmp_path, "secret")
+    wall = WALLS[level]
+    wall.prepare(view)
+    for path, readable in (
+        (wall.path(view, "data") + "/000.bin", True),
+        (f"{data}.seed", False),
+        (f"{data}/hidden/000.bin", False),
+        (f"{data}/data.json", False),
+    ):
+        look = f"import sys; sys.exit(len(open({path!r}, 'rb').read()) == 0)"
+        command = wall.command(view, [sys.executable, "-c", look])
+        done = subprocess.run(command, capture_output=True, env=dict(view.environment), check=False)
+        assert (done.returncode == 0) == readable, (path, done.stderr)

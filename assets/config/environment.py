@@ -100,6 +100,8 @@ class Profile(Table):
     accelerators: str | None = None
     masked: tuple[Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)*$")], ...] = ()
     """Paths below a folder of installed packages that hold hidden data."""
+    published: bool = False
+    """Whether the hidden data were published, so that a model may know them by heart."""
     memory_bytes: Annotated[int, Field(ge=1 << 20)] = 8 << 30
     """Most that all processes of a job may use together."""
     processes: Annotated[int, Field(ge=1)] = 256
@@ -228,7 +230,7 @@ def read_environment(path: Path) -> Environment:
 
 def resolved_profile(profile: Profile) -> str:
     """Identity of a profile: everything in it that a job's result depends on."""
-    return content_hash(profile.model_dump(mode="json", exclude={"baseline"}))
+    return content_hash(profile.model_dump(mode="json", exclude={"baseline", "published"}))
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -5,8 +5,7 @@ Patches that a model wrote need bubblewrap. A weaker level for them cannot be se
 would outlast the decision: it must be named on the call itself.
 """
 
-from assets.config.environment import CATALOG_FILE, find_environment
-from assets.config.home import PROJECT
+from assets.config.authors import writes_own_code
 from assets.config.permit import TOKEN_TAG
 from assets.config.settings import CampaignSettings
 from assets.errors import SandboxError
@@ -14,8 +13,6 @@ from launchers import Site
 from launchers.sandbox.levels import LEVELS, at_least
 
 STRONGEST = list(LEVELS)[-1]
-OURS = "catalog"
-"""The model whose patches are code of this repository, if its file is in it."""
 LEVEL_TAG = "varve/sandbox"
 """Tag of a Dagster run that names the level for that run."""
 
@@ -68,18 +65,6 @@ def level_line(level: str) -> str:
         f"jobs run at sandbox level {level}, which is not the best there is: "
         "`varve doctor` says what it does not hold against and how to get a better one"
     )
-
-
-def writes_own_code(settings: CampaignSettings) -> bool:
-    """Whether all patches of a campaign are code of this repository."""
-    own = str(find_environment(settings.environment) / CATALOG_FILE)
-    writers = (settings.implementer, *settings.ideators)
-    return all(one.model == OURS and _lies_here(settings.catalog_of(one) or own) for one in writers)
-
-
-def _lies_here(catalog: str) -> bool:
-    """Whether a catalog is in this repository."""
-    return (PROJECT / catalog).resolve().is_relative_to(PROJECT)
 
 
 def _for_model_code(wanted: str, site: Site, *, named: bool) -> str:

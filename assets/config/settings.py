@@ -118,6 +118,8 @@ class CampaignSettings(StrictModel):
     novelty: Novelty = Novelty()
     confirm: Confirm = Confirm()
     launcher: LauncherSettings = LauncherSettings()
+    published: bool = False
+    """Whether a model may write patches although the hidden data of the profile were published."""
     sandbox: Literal["auto", "bwrap", "landlock", "none"] = "auto"
     budget: Budget = Budget()
     quorum: Annotated[float, Field(gt=0, le=1)] = 1.0

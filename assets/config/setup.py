@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 
+from assets.config.authors import check_published
 from assets.config.data import PreparedData, prepare_data
 from assets.config.environment import Environment, Profile, find_environment, read_environment
 from assets.config.git import find_git
@@ -47,6 +48,7 @@ def survey(home: Home, campaign: str) -> Setup:
     """
     settings = read_campaign(home.campaigns, campaign)
     environment = read_environment(find_environment(settings.environment))
+    check_published(campaign, settings, environment)
     launcher = launcher_of(home, settings.launcher)
     site = site_of(launcher, environment, settings.profile)
     find_git()  # before ideas are paid for that nobody could patch

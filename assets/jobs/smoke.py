@@ -2,8 +2,8 @@
 
 It goes through the same pool, launcher and sandbox as every job, at the environment's profile
 `smoke`. A patch that does not survive it goes back to the model with the end of its log.
-Environments without such a profile have no smoke run, nor have campaigns at `cpu`, whose own runs
-take no longer.
+Environments without such a profile have no smoke run, nor have campaigns whose compute is CPU time,
+whose own runs take no longer.
 """
 
 import asyncio
@@ -25,8 +25,6 @@ from lake.tables import Blame, Patch
 from launchers import JobResult, JobSpec
 
 SMOKE = "smoke"
-WITHOUT = ("cpu", SMOKE)
-"""Profiles whose campaigns have no smoke run."""
 RULES = Rules(stopped="stopped at your request before every patch had its smoke run", flushes=False)
 
 
@@ -41,8 +39,8 @@ class SmokeFailure:
 
 def may_smoke(setup: Setup) -> bool:
     """Whether the patches of a campaign are tried before they are run."""
-    profiles = setup.environment.manifest.profiles
-    return SMOKE in profiles and setup.settings.profile not in WITHOUT
+    profiles, own = setup.environment.manifest.profiles, setup.settings.profile
+    return SMOKE in profiles and own != SMOKE and setup.profile.compute != "cpu"
 
 
 class SmokeRun:

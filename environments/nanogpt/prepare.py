@@ -1,6 +1,7 @@
 """Lay down the data of nanogpt: `train/`, `hidden/`, `second/` and `data.json`.
 
     python prepare.py --profile cpu --out data
+    python prepare.py --profile secret --out data
     python prepare.py --profile h100x8 --source /folder/with/fineweb10B --out data
 
 Profile `cpu` downloads nothing. Its corpus is the .py sources in the installed torch wheel, read
@@ -8,6 +9,11 @@ as bytes and found without importing torch: their content is fixed by the pin, s
 covers every machine. The hidden shards come from packages that neither training nor `torch.compile`
 imports on a CPU, which is why a sandbox can mask them. Generated and vendored files are left out:
 they repeat themselves, or differ between builds of one version.
+
+What profile `cpu` hides was published: a language model may know it by heart. All text of profile
+`secret` is drawn for one installation instead (invented.py), from a seed that lies beside `--out`
+as `OUT.seed` and is made once: whoever has the seed can make the same text again, nobody else can.
+Rows of its hidden texts that the training text gives away are left out.
 
 Profile `h100x8` copies GPT-2 token shards of FineWeb from a folder that the user names.
 
@@ -20,10 +26,13 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
+
+import invented
 
 # ---------------------------------------------------------------------------- what the data are
 
@@ -54,9 +63,21 @@ LEFT_OUT = (
 )
 """Generated, vendored, or kin of the hidden files. Checked after HIDDEN and SECOND."""
 
+SHAPES_BYTES = 500_000
+"""Of the training text of `cpu`: they lend their shapes to `secret`. Few, so that the training text
+of `secret` shows all of them many times."""
+SEED_BYTES = 32
+
 FINEWEB_MAGIC, FINEWEB_VERSION, FINEWEB_HEADER_BYTES = 20240520, 1, 1024
 FINEWEB_HIDDEN_TOKENS = 10_485_760 + 1
 FINEWEB_SECOND_TOKENS = 1_048_576 + 1
+
+
+class Asked(NamedTuple):
+    """What the command line says."""
+
+    out: Path
+    source: str | None
 
 
 def refuse(*, where: str, found: str, expected: str, do: str) -> NoReturn:
@@ -73,7 +94,7 @@ def torch_folder() -> Path:
     version = importlib.metadata.version("torch") if spec else "no torch"
     if version.split("+")[0] != TORCH_VERSION or not spec or not spec.submodule_search_locations:
         refuse(
-            where="prepare.py, profile cpu: the corpus is the sources of one torch version",
+            where="prepare.py: the corpus rests on the sources of one torch version",
             found=f"torch {version}" if spec else "no torch in this interpreter",
             expected=f"torch {TORCH_VERSION} (any build)",
             do=f"pip install torch=={TORCH_VERSION}, or give the interpreter that has it",
@@ -107,19 +128,53 @@ def torch_shards(folder: Path) -> dict[str, bytes]:
     }
 
 
-def prepare_cpu(out: Path, _source: str | None) -> None:
-    """Writes the torch corpus and refuses a build whose sources are not the committed ones."""
+def checked_shards() -> dict[str, bytes]:
+    """The three shards of profile `cpu`; refuses sources that are not the committed ones."""
     folder = torch_folder()
-    for name, content in torch_shards(folder).items():
-        write(out / name, content)
-    found = shards_sha256(shard_hashes(out))
+    shards = torch_shards(folder)
+    found = shards_sha256({name: sha256(content) for name, content in shards.items()})
     if found != CPU_SHA256:
         refuse(
-            where=f"prepare.py, profile cpu: sources under {folder}",
+            where=f"prepare.py: sources under {folder}",
             found=f"torch {importlib.metadata.version('torch')} with corpus sha256 {found}",
             expected=f"torch {TORCH_VERSION} with corpus sha256 {CPU_SHA256}",
             do=f"reinstall torch=={TORCH_VERSION}: files of this one were edited, added or removed",
         )
+    return shards
+
+
+def prepare_cpu(out: Path, _asked: Asked) -> None:
+    """Writes the torch corpus."""
+    write_all(out, checked_shards())
+
+
+# ---------------------------------------------------------------------------- secret: invented text
+
+
+def seed_of(out: Path) -> str:
+    """The installation's own seed, beside its data; drawn where there is none."""
+    path = out.with_name(f"{out.name}.seed")
+    if not path.exists():
+        partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(os.urandom(SEED_BYTES).hex())
+        os.rename(partial, path)
+    seed = path.read_text()
+    if not re.fullmatch(f"[0-9a-f]{{{2 * SEED_BYTES}}}", seed):
+        refuse(
+            where=f"prepare.py, profile secret: {path}",
+            found=f"{len(seed)} characters that are no seed",
+            expected=f"{2 * SEED_BYTES} hexadecimal digits",
+            do="put the seed of this installation there again, or remove the file for another text",
+        )
+    return seed
+
+
+def prepare_secret(out: Path, asked: Asked) -> None:
+    """Writes the text of this installation."""
+    source = checked_shards()["train/000.bin"][:SHAPES_BYTES]
+    sizes = invented.Sizes(train=TRAIN_BYTES, hidden=HIDDEN_BYTES, second=SECOND_BYTES)
+    write_all(out, invented.shards(source, seed_of(asked.out), sizes))
 
 
 # ---------------------------------------------------------------------------- h100x8: FineWeb
@@ -140,8 +195,9 @@ def fineweb_tokens(path: Path) -> bytes:
     return content[FINEWEB_HEADER_BYTES:]
 
 
-def prepare_h100x8(out: Path, source: str | None) -> None:
+def prepare_h100x8(out: Path, asked: Asked) -> None:
     """Copies FineWeb shards; hidden and second tokens come from the validation shard."""
+    source = asked.source
     folder = Path(source or "")
     train = sorted(folder.glob("fineweb_train_*.bin")) if source else []
     validation = sorted(folder.glob("fineweb_val_*.bin")) if source else []
@@ -162,7 +218,12 @@ def prepare_h100x8(out: Path, source: str | None) -> None:
 
 # ---------------------------------------------------------------------------- laying it down
 
-PREPARE = {"cpu": prepare_cpu, "smoke": prepare_cpu, "h100x8": prepare_h100x8}
+PREPARE = {
+    "cpu": prepare_cpu,
+    "smoke": prepare_cpu,
+    "secret": prepare_secret,
+    "h100x8": prepare_h100x8,
+}
 
 
 def write(path: Path, content: bytes) -> None:
@@ -171,10 +232,21 @@ def write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
+def write_all(out: Path, shards: Mapping[str, bytes]) -> None:
+    """Writes shards by their names."""
+    for name, content in shards.items():
+        write(out / name, content)
+
+
+def sha256(content: bytes) -> str:
+    """Of one shard."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def shard_hashes(out: Path) -> dict[str, str]:
     """Relative path -> sha256 of every shard under `out`, sorted."""
     shards = sorted(path.relative_to(out).as_posix() for path in out.glob("*/*.bin"))
-    return {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in shards}
+    return {name: sha256((out / name).read_bytes()) for name in shards}
 
 
 def shards_sha256(hashes: dict[str, str]) -> str:
@@ -195,7 +267,7 @@ def prepare(out: Path, *, profile: str, source: str | None) -> None:
     """Prepares into a sibling folder and renames it to `out`."""
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
-        PREPARE[profile](partial, source)
+        PREPARE[profile](partial, Asked(out, source))
         hashes = shard_hashes(partial)
         record = {"profile": profile, "sha256": shards_sha256(hashes), "files": hashes}
         (partial / "data.json").write_text(json.dumps(record, indent=2) + "\n")

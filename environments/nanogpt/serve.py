@@ -19,8 +19,8 @@ import numpy as np
 from sealed_torch import prepare_torch
 from serving import PatchedFile, serve, take_pipes
 
-DEVICES = {"cpu": "cpu", "smoke": "cpu", "h100x8": "cuda"}
-EXAMPLES = {"cpu": np.zeros((1, 64), np.uint8), "smoke": np.zeros((1, 64), np.uint8)}
+DEVICES = {"cpu": "cpu", "secret": "cpu", "smoke": "cpu", "h100x8": "cuda"}
+EXAMPLES = {name: np.zeros((1, 64), np.uint8) for name in ("cpu", "secret", "smoke")}
 """Tokens of a rehearsal. Profiles that are not here are not sealed."""
 COMPILED = "_orig_mod."
 """What torch.compile puts before the names of a module's weights."""

@@ -95,6 +95,7 @@ PROFILES = {
         steps=None,
     ),
 }
+PROFILES["secret"] = PROFILES["cpu"]  # other data
 PROFILES["smoke"] = replace(PROFILES["cpu"], warmup=2, steps=5)  # whether a patch runs at all
 
 # ---------------------------------------------------------------------------- model

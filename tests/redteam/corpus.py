@@ -26,7 +26,7 @@ PLACE = '"@TARGETS@"'
 ANSWERS = ("patch.txt", "patch.diff")
 KEYS = {
     *("summary", "environment", "honest", "stopped_by", "verdict", "user", "gap", "check"),
-    *("twin", "gain", "needs", "job", "around", "levels", "seconds"),
+    *("twin", "gain", "needs", "job", "around", "levels", "seconds", "profile"),
 }
 MACHINERY = "machinery"
 """The family whose items are plain tests, since no answer of a model could carry them."""
@@ -48,6 +48,8 @@ class Item:
     """By level. An honest twin has none: it has the full score everywhere."""
     stopped_by: str
     honest: bool = False
+    profile: str = "cpu"
+    """Of the environment: the size, and which data."""
     user: Mapping[str, str] = field(default_factory=dict)
     """Verdicts that differ where an ordinary user runs it, by level."""
     gap: Mapping[str, str] = field(default_factory=dict)

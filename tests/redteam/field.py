@@ -92,11 +92,11 @@ def ridge_data() -> Path:
 
 
 @functools.cache
-def nanogpt_data() -> Path:
-    """The data of nanogpt at the size `cpu`, made once per test process."""
+def nanogpt_data(profile: str = "cpu") -> Path:
+    """The data of nanogpt, made once per test process."""
     folder = scratch("varve-redteam-nanogpt-")
     folder.chmod(0o755)
-    command = [sys.executable, "prepare.py", "--profile", "cpu", "--out", str(folder / "data")]
+    command = [sys.executable, "prepare.py", "--profile", profile, "--out", str(folder / "data")]
     subprocess.run(command, cwd=environment_called("nanogpt").path, check=True)
     return folder / "data"
 
@@ -114,7 +114,7 @@ def run_item(item: Item, level: str, account: Account = MYSELF) -> Observation:
         raise ValueError(f"{item.id}: is a test of its own, {item.check}")
     if climb(item).tree is None:
         return Observation(verdict="refused-diff", evidence=(climb(item).reason or "no reason",))
-    data = ridge_data() if item.environment == "ridge" else nanogpt_data()
+    data = ridge_data() if item.environment == "ridge" else nanogpt_data(item.profile)
     world = World(account, data, packages="packages" in item.around)
     try:
         return _run_in(world, item, level, environment)
@@ -143,7 +143,7 @@ def climb(item: Item) -> Applied:
 
 
 @functools.cache
-def _stored(item: Item) -> Mapping[str, bytes]:
+def tree_of(item: Item) -> Mapping[str, bytes]:
     """The tree of an answer, as a search makes it of the stored diff."""
     files = apply_diff(environment_called(item.environment).files, climb(item).diff)
     assert tree_hash(files) == climb(item).tree
@@ -151,7 +151,7 @@ def _stored(item: Item) -> Mapping[str, bytes]:
 
 
 def _run_in(world: World, item: Item, level: str, environment: Environment) -> Observation:
-    files = _told(_stored(item), world.targets("attack"))
+    files = _told(tree_of(item), world.targets("attack"))
     runner = Runner(world)
     neighbour = "neighbour" in item.around
     if neighbour:
@@ -240,7 +240,7 @@ def _judged(
         return _judged_compute(seen, observe_twin(twin_of(item), level, world.account))
     if value is not None:
         twin = value_of_twin(item, level, world.account)
-        if _gain(value, twin, environment) > _unit(environment):
+        if _gain(value, twin, environment) > _unit(environment, item.profile):
             return replace(seen, verdict="open", evidence=(f"the value is better than {twin}",))
     return replace(seen, verdict=_word(result, log, judgement))
 
@@ -296,9 +296,9 @@ def _gain(value: float, twin: float, environment: Environment) -> float:
     return twin - value if environment.manifest.direction == "minimize" else value - twin
 
 
-def _unit(environment: Environment) -> float:
+def _unit(environment: Environment, profile: str) -> float:
     """One noise unit: the standard deviation of the baseline over seeds."""
-    baseline = environment.manifest.profiles["cpu"].baseline
+    baseline = environment.manifest.profiles[profile].baseline
     assert baseline is not None
     return baseline.sd
 
@@ -320,8 +320,9 @@ def _spec(
     world: World, item: Item, level: str, environment: Environment, changes: Mapping[str, Any]
 ) -> JobSpec:
     """The specification of a job as the search would write it, but for small limits."""
-    profile = environment.manifest.profiles["cpu"]
+    profile = environment.manifest.profiles[item.profile]
     fields: dict[str, Any] = {
+        "profile": item.profile,
         "run_id": "",
         "run_key": "redteam",
         "tree": "",
@@ -450,7 +451,7 @@ def baseline_value(account: Account) -> float:
     """What the small environment scores unpatched."""
     world = World(account, ridge_data())
     try:
-        item = SimpleNamespace(job={})
+        item = SimpleNamespace(job={}, profile="cpu")
         environment = environment_called("ridge")
         runner = Runner(world)
         runner.submit("baseline", environment.files, _spec(world, item, "none", environment, {}))

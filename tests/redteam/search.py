@@ -16,8 +16,8 @@ KEY_BYTES = 8
 MOST_BYTES = 8 << 20
 """Of one file: no source is larger."""
 AT_ONCE_BYTES = 16 << 20
-SUFFIXES = (".py", ".pyi", ".txt", ".md", ".rst", ".whl", ".zip", ".egg", ".orig")
-"""Where text of Python lies; compiled code and data of other programs are too much to read."""
+SUFFIXES = (".py", ".pyi", ".txt", ".md", ".rst", ".whl", ".zip", ".egg", ".orig", ".bin")
+"""Where text lies; compiled code and data of other programs are too much to read."""
 TOPS = ("/", "/usr", "/opt", "/tmp", "/var/tmp", "/home", "/root", sys.prefix, sys.base_prefix)
 """Where to begin: of some folders only what is below them may be listed."""
 SKIPPED = ("/proc", "/sys", "/dev")
