@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterable
 
 from assets.attempt.view import AttemptView
-from assets.config.sandbox import writes_own_code
+from assets.config.authors import writes_own_code
 from launchers import Grade, Harvest, JobSpec, Server
 from launchers.result import SCORE, TRAIN
 from launchers.steps import OUTPUTS, Run, Step
