@@ -4,7 +4,7 @@
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -69,6 +69,10 @@ class Behaviour:
     """None counts characters."""
     part_characters: int = 40
     """Of the answer in one event of a stream."""
+    coding: str = ""
+    """gzip or deflate: what the body of an answer is compressed with."""
+    raw: Callable[[], Iterable[bytes]] | None = None
+    """Bytes that are sent instead of a response; then the connection ends."""
 
 
 @dataclass(kw_only=True)

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -168,6 +169,11 @@ class ModelServer:
             message = "output_config.format / response_format: json_schema is not supported"
             behaviour = replace(behaviour, status=400, message=message)
         await asyncio.sleep(behaviour.delay_seconds)
+        if behaviour.raw is not None:
+            for part in behaviour.raw():
+                writer.write(part)
+                await writer.drain()
+            return False
         if behaviour.status != 200:
             body = json.dumps(error_body(request.protocol, behaviour)).encode()
             await _send(writer, behaviour.status, body, headers=behaviour.headers)
@@ -197,7 +203,9 @@ class ModelServer:
         if behaviour.fault is Fault.WRONG_TYPE:
             parts, kind = [b"<html>please log in</html>"], "text/html"
         parts = list(_spoilt(parts, behaviour.fault, request, behaviour))
-        body = Body(writer, kind, parts, chunked=request.stream)
+        if behaviour.coding:
+            parts = list(_compressed(parts, behaviour.coding))
+        body = Body(writer, kind, parts, chunked=request.stream, coding=behaviour.coding)
         return await self._write_parts(body, request, behaviour)
 
     async def _write_parts(self, body: "Body", request: Request, behaviour: Behaviour) -> bool:
@@ -264,14 +272,18 @@ class Body:
     kind: str
     parts: list[bytes]
     chunked: bool
+    coding: str = ""
 
     async def head(self) -> None:
         """Status and headers."""
         length = f"content-length: {sum(map(len, self.parts))}"
-        size = "transfer-encoding: chunked" if self.chunked else length
-        self.writer.write(
-            f"HTTP/1.1 200 OK\r\ncontent-type: {self.kind}\r\n{size}\r\n\r\n".encode()
-        )
+        lines = [
+            "HTTP/1.1 200 OK",
+            f"content-type: {self.kind}",
+            "transfer-encoding: chunked" if self.chunked else length,
+            *([f"content-encoding: {self.coding}"] if self.coding else []),
+        ]
+        self.writer.write("\r\n".join([*lines, "", ""]).encode())
         await self.writer.drain()
 
     async def part(self, data: bytes) -> None:
@@ -285,6 +297,13 @@ class Body:
         if self.chunked:
             self.writer.write(b"0\r\n\r\n")
         await self.writer.drain()
+
+
+def _compressed(parts: list[bytes], coding: str) -> Iterator[bytes]:
+    packer = zlib.compressobj(wbits=31 if coding == "gzip" else 15)
+    for part in parts[:-1]:
+        yield packer.compress(part) + packer.flush(zlib.Z_SYNC_FLUSH)
+    yield packer.compress(parts[-1]) + packer.flush()
 
 
 def _quartered(data: bytes) -> list[bytes]:

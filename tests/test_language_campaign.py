@@ -253,6 +253,21 @@ def test_a_recording_that_lacks_an_answer_says_which(home):
         run_all(home, "again")
 
 
+def test_a_flood_instead_of_an_answer_is_a_row_and_the_search_goes_on(home):
+    model, block = ScriptedModel(), b"x" * (1 << 20)
+    status = b"HTTP/1.1 400 X\r\ntransfer-encoding: chunked\r\n\r\n"
+    flood = Behaviour(raw=lambda: [status, *[b"100000\r\n" + block + b"\r\n"] * 64])
+    with ModelServer(lambda request: model(request) if request.ordinal % 3 else flood) as server:
+        write_asking(home, server, epochs=1)
+        run_all(home)
+    failed = [c for c in rows(home, Completion) if c.finish_reason == "error"]
+    assert len(failed) >= 3
+    assert {c.blame for c in failed} == {Blame.INFRASTRUCTURE}
+    [reason] = {c.reason for c in failed}
+    assert reason == "status 400: a body of more than 1 MiB, whose rest was not read"
+    assert sum(p.status is PatchStatus.APPLIED for p in rows(home, Patch)) == 5
+
+
 def test_ctrl_c_waits_for_the_answers_on_their_way_and_the_search_goes_on(home):
     with ModelServer(ScriptedModel(delay_seconds=0.2), idempotent=True) as server:
         write_asking(home, server, epochs=1)

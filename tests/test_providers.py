@@ -190,7 +190,7 @@ def test_an_answer_of_2_mb_is_cut_at_1(server, protocol, stream):
 def test_a_body_that_does_not_end_is_not_read_to_its_end(server):
     server.behave = lambda request: Behaviour(text="é" * HUGE)
     answer = ask_once(connection_to(server, "openai", stream=False))
-    assert (answer.finish, answer.response, answer.tries) == (Finish.LENGTH, "", 1)
+    assert (answer.finish, answer.response, answer.tries) == (Finish.ERROR, "", 1)
     assert answer.cost_usd is None
 
 

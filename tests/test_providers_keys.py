@@ -138,10 +138,39 @@ def test_nothing_that_is_printed_holds_a_key(server):
     assert KEY not in connection.model_dump_json()
 
 
-def test_a_redirect_takes_no_key_elsewhere(server):
-    server.behave = lambda request: Behaviour(fault=Fault.REDIRECT)
-    with pytest.raises(ProviderError, match="307"):
-        ask_once(connection_to(server, "anthropic"))
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_redirect_takes_no_key_elsewhere_and_nothing_else(server, protocol, status):
+    with ModelServer() as other:
+        place = other.url(protocol) + "/v1/messages"
+        moved = f"HTTP/1.1 {status} X\r\nlocation: {place}\r\ncontent-length: 0\r\n\r\n"
+        server.behave = lambda request: Behaviour(raw=lambda: [moved.encode()])
+        with pytest.raises(ProviderError, match=str(status)):
+            ask_once(connection_to(server, protocol))
+        assert other.connections == 0
+
+
+@pytest.mark.parametrize("variable", [VARIABLE, None])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_the_sdks_take_from_their_own_variables_is_not_sent(
+    server, protocol, variable, monkeypatch
+):
+    for name in ("ANTHROPIC_CUSTOM_HEADERS", "OPENAI_CUSTOM_HEADERS"):
+        monkeypatch.setenv(name, "X-Corporate: s3cret\nAuthorization: Bearer s3cret")
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "ANTHROPIC_AUTH_TOKEN", "OPENAI_ADMIN_KEY"):
+        monkeypatch.setenv(name, "s3cret")
+    assert ask_once(connection_to(server, protocol, key_variable=variable)).finish is Finish.STOP
+    [request] = server.requests
+    assert "s3cret" not in str(request.headers)
+    assert request.headers["authorization"] == f"Bearer {KEY if variable else 'none'}"
+
+
+def test_a_server_gets_no_cookie_back(server):
+    cookie = "HTTP/1.1 500 X\r\nset-cookie: seen=1\r\ncontent-length: 0\r\n\r\n"
+    taken = Behaviour(raw=lambda: [cookie.encode()])
+    server.behave = lambda request: Behaviour() if request.ordinal else taken
+    assert ask_once(connection_to(server, "openai")).tries == 2
+    assert "cookie" not in server.requests[1].headers
 
 
 def test_the_key_of_a_page_that_is_no_answer_is_hidden(server):

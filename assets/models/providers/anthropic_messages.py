@@ -16,6 +16,7 @@ from anthropic import omit
 from assets.config.connection import AnthropicOptions, Connection
 from assets.models.providers.body import count_at, items_at, text_at
 from assets.models.providers.exchange import Errors, ReportedError, Response, timeout_of
+from assets.models.providers.http import http_options
 from assets.models.providers.provider import Prompt
 from assets.models.providers.reply import REDACTED, IncomingReply
 from assets.models.providers.secrets import Secret
@@ -67,7 +68,7 @@ class AnthropicMessages:
             timeout=timeout_of(connection.timeout_seconds),
             max_retries=0,
             open_telemetry=False,
-            http_client=anthropic.DefaultAsyncHttpxClient(follow_redirects=False),
+            http_client=anthropic.DefaultAsyncHttpxClient(**http_options(secret)),
         )
 
     def open(self, prompt: Prompt, key: str) -> AbstractAsyncContextManager[Response]:

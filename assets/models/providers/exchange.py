@@ -1,9 +1,9 @@
 """One try of a call: sent with the provider's SDK, read here.
 
 The SDKs do addresses, headers, typed requests and connections. The response's body is read here and
-not by them, because bodies are what goes wrong: one must be read up to a size and no further, a
-stream that breaks off must not look complete, and a server that speaks almost the same protocol
-must not crash the reader. It also costs less: no object per event.
+not by them, because bodies are what goes wrong: a stream that breaks off must not look complete,
+and a server that speaks almost the same protocol must not crash the reader. It also costs less: no
+object per event. How much is read at all stands in `http`.
 """
 
 import asyncio
@@ -15,15 +15,12 @@ from typing import Protocol
 
 import httpx2
 
+from assets.models.providers.http import BODY_BYTES, OversizedError
 from assets.models.providers.provider import Prompt
 from assets.models.providers.reply import IncomingReply, Reply, TooLongError
 from assets.models.providers.retries import Fault, Hide, fault_of_status, quoted_words
 from assets.models.requests import Finish
 
-STREAM_BYTES = 64 << 20
-"""Most that is read of one stream, whose events are many times larger than their text."""
-BODY_BYTES = 8 << 20
-"""Most that is read of a body that is no stream: 1 MiB of text, escaped, and its thinking."""
 SILENCES = 6
 """A try may take this many times the longest silence: pings alone do not keep it alive."""
 CONNECT_SECONDS = 30.0
@@ -60,6 +57,10 @@ class ReportedError(Exception):
         fault = fault_of_status(self.status, {}, json.dumps(self.body), hide)
         words = fault.reason.replace(f"status {self.status}", "an error inside the answer", 1)
         return replace(fault, reason=words)
+
+
+READING = (httpx2.RequestError, OversizedError, BrokenError, ReportedError)
+"""What may go wrong while an answer comes in; behind the end of its text nothing of it matters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +136,7 @@ async def exchange(
     try:
         async with asyncio.timeout(SILENCES * seconds):
             return await _reply(dialect, prompt, key)
-    except (BrokenError, ReportedError) as error:
+    except (BrokenError, OversizedError, ReportedError) as error:
         return error.fault(hide)
     except errors.status as error:
         return _status_fault(getattr(error, "response", None), hide)
@@ -154,7 +155,7 @@ async def _reply(dialect: Dialect, prompt: Prompt, key: str) -> Reply:
             await _fill(dialect, incoming, response)
         except TooLongError:
             return incoming.cut()
-        except (httpx2.RequestError, dialect.errors.connection, BrokenError, ReportedError):
+        except (*READING, dialect.errors.connection):
             if incoming.finish is None:
                 raise
     return incoming.reply()
@@ -165,13 +166,14 @@ async def _fill(dialect: Dialect, incoming: IncomingReply, response: Response) -
     if "event-stream" in kind:
         await _follow(dialect, incoming, response)
     else:
-        dialect.read(incoming, _parsed(await _whole(response), kind))
+        body = b"".join([chunk async for chunk in response.iter_bytes()])
+        dialect.read(incoming, _parsed(body, kind))
     if incoming.finish is None:
         raise BrokenError("the answer broke off: its end is missing")
 
 
 async def _follow(dialect: Dialect, incoming: IncomingReply, response: Response) -> None:
-    chunks = aiter(_bounded(response.iter_bytes()))
+    chunks = aiter(response.iter_bytes())
     async for data in event_data(chunks):
         if data == DONE:
             incoming.finish = incoming.finish or Finish.STOP
@@ -179,39 +181,29 @@ async def _follow(dialect: Dialect, incoming: IncomingReply, response: Response)
         dialect.hear(incoming, _parsed(data, "event"))
         if incoming.over:
             break
-    with suppress(TimeoutError, httpx2.RequestError, TooLongError):
+    with suppress(TimeoutError, httpx2.RequestError, OversizedError):
         async with asyncio.timeout(DRAIN_SECONDS):
             async for _ in chunks:
                 pass
 
 
-async def _bounded(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    left = STREAM_BYTES
-    async for chunk in chunks:
-        left -= len(chunk)
-        if left < 0:
-            raise TooLongError
-        yield chunk
-
-
-async def _whole(response: Response) -> bytes:
-    body = bytearray()
-    async for chunk in response.iter_bytes():
-        body += chunk
-        if len(body) > BODY_BYTES:
-            raise TooLongError
-    return bytes(body)
-
-
 async def event_data(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The data of server-sent events; all other fields add nothing to the data."""
+    """The data of server-sent events; all other fields add nothing to the data.
+
+    Raises:
+        OversizedError: an event is larger than a body may be.
+    """
     data: list[bytes] = []
+    size = 0
     async for line in _lines(chunks):
         if line.startswith(b"data:"):
             data.append(line[5:].removeprefix(b" "))
+            size += len(line)
+            if size > BODY_BYTES:
+                raise OversizedError(BODY_BYTES)
         elif not line and data:
             yield b"\n".join(data)
-            data = []
+            data, size = [], 0
     if data:
         yield b"\n".join(data)
 
@@ -226,6 +218,8 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             yield bytes(rest[start:end]).removesuffix(b"\r")
             start = end + 1
         del rest[:start]
+        if len(rest) > BODY_BYTES:
+            raise OversizedError(BODY_BYTES)
     if rest:
         yield bytes(rest)
 

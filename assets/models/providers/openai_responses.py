@@ -72,7 +72,7 @@ class OpenAIResponses:
             case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
                 incoming.thinking.add(text_at(event, "delta"))
             case "response.reasoning_summary_part.added":
-                incoming.thinking.add("\n\n" if incoming.thinking.text() else "")
+                incoming.thinking.add("\n\n" if incoming.thinking else "")
             case "response.refusal.delta":
                 incoming.refusal.add(text_at(event, "delta"))
             case "error":

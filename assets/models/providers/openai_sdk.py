@@ -9,6 +9,7 @@ from openai import Omit, omit
 from assets.config.connection import Connection
 from assets.models.providers.body import at, count_at
 from assets.models.providers.exchange import Errors, timeout_of
+from assets.models.providers.http import http_options
 from assets.models.providers.provider import Prompt
 from assets.models.providers.secrets import Secret
 from assets.models.requests import Usage
@@ -39,7 +40,7 @@ def open_client(connection: Connection, secret: Secret) -> openai.AsyncOpenAI:
         base_url=connection.address,
         timeout=timeout_of(connection.timeout_seconds),
         max_retries=0,
-        http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
+        http_client=openai.DefaultAsyncHttpxClient(**http_options(secret)),
     )
 
 

@@ -48,6 +48,10 @@ class Piece:
         if self._room < 0:
             raise TooLongError
 
+    def __bool__(self) -> bool:
+        """Whether it has begun."""
+        return bool(self._parts)
+
     def text(self) -> str:
         """All of it as text that can be stored: halves of a character joined, or replaced."""
         return "".join(self._parts).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
