@@ -184,6 +184,55 @@ def test_a_file_that_is_no_campaign_is_refused(tmp_path, text, said):
         read_settings(path)
 
 
+TOO_MUCH = {
+    "aliases of aliases": "a0: &a0 [x]\n"
+    + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 8)),
+    "merges of merges": "a0: &a0 {x: 1, y: 2}\n"
+    + "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 24)),
+    "one alias, many times": f"a: [&b x{', *b' * 20_000}]",
+    "many keys": "{" + ", ".join(f"a{n}" for n in range(20_000)) + "}",
+}
+ENDLESS = {
+    "in a list": "a: &a [*a]",
+    "in a mapping": "a: &a {b: {c: *a}}",
+    "merged": "a: &a {<<: *a}",
+}
+DEEP = {
+    "lists": "a: " + "[" * 3000,
+    "mappings": "a: " + "{a: " * 3000,
+    "blocks": "".join(" " * n + "a:\n" for n in range(300)),
+    "by aliases": "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 40)),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        *((text, "more than 10000 values, each alias counted") for text in TOO_MUCH.values()),
+        *((text, "an alias inside what it stands for") for text in ENDLESS.values()),
+        *((text, "more than 32 levels inside each other") for text in DEEP.values()),
+        ("#" * (1 << 20), "found more than 262144 bytes"),
+        ("seed: " + ":".join(["59"] * 20_000), "more than 100 characters, but no text"),
+        ("seed: 0x" + "f" * 9000, "more than 100 characters, but no text"),
+        ("[1]: 2", "a list or a mapping as a key"),
+    ],
+)  # fmt: skip
+def test_what_a_file_may_hold_is_bounded(tmp_path, text, said):
+    path = tmp_path / "defs.yaml"
+    path.write_text(text)
+    with pytest.raises(CampaignError, match=f"cannot be read as YAML: {said}") as caught:
+        read_settings(path)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_large_honest_file_is_read(tmp_path):
+    template = "{% for message in messages %}" * 4000
+    extra = {"chat_template": template, "logit_bias": {str(n): n % 7 for n in range(3000)}}
+    role = {"model": "own", "name": "m", "options": {"extra": extra}}
+    path = write_campaign(tmp_path, providers={"own": OWN}, implementer=role)
+    assert read_settings(path).implementer.options["extra"] == extra
+
+
 MERGED = """
 type: assets.campaign.Campaign
 attributes:

@@ -1,10 +1,13 @@
 """A YAML file as plain values, and in words what is wrong with one for the model it is read into.
 
 Merge keys (`<<: *name`) are read as YAML 1.1 defines them: a key that is written out goes before
-one that is merged in.
+one that is merged in. A file is bounded in bytes, in depth, and in values with each alias counted
+as what it stands for: seven lines of aliases can hold ten million.
 """
 
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
@@ -17,39 +20,106 @@ from launchers.visible import quoted
 
 UNREADABLE = (ValueError, KeyError, AttributeError, RecursionError)
 """What PyYAML raises besides its own errors, for dates, numbers and tags that cannot be."""
-MERGE = "tag:yaml.org,2002:merge"
+MERGE, TEXT = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:str"
+MOST_BYTES = 1 << 18
+MOST_DEPTH = 32
+MOST_VALUES = 10_000
+"""With each alias counted as what it stands for."""
+MOST_DIGITS = 100
+"""Of what is no text: a number has no more, and turning one into digits takes quadratic time."""
 
 
-class _EachKeyOnce(yaml.SafeLoader):
-    """Refuses a key that appears twice; YAML would silently take the last.
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How much a node stands for."""
 
-    Looked at while nodes are composed: later, what is merged into a mapping stands in it too.
+    values: int
+    depth: int
+
+
+class _Bounded(yaml.SafeLoader):
+    """Refuses what is too much, and a key that appears twice: YAML would silently take the last.
+
+    Looked at while nodes are composed: nothing is made of them yet, and what is merged into a
+    mapping does not stand in it.
     """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._shapes: dict[yaml.Node, _Shape] = {}
+        """Of the nodes that are complete."""
+        self._open = 0
+        self._composed = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401  as yaml has it
+        self._open += 1
+        self._composed += 1
+        start = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        self._check(_Shape(self._composed, self._open), start)
+        node = super().compose_node(parent, index)
+        self._open -= 1
+        assert node is not None
+        if node not in self._shapes:
+            if node.start_mark.index != start.index:
+                raise _problem("an alias inside what it stands for", start)
+            self._shapes[node] = self._shape(node)
+        self._check(self._shapes[node], start)
+        return node
+
+    def _shape(self, node: yaml.Node) -> _Shape:
+        if isinstance(node, yaml.ScalarNode):
+            if node.tag != TEXT and len(node.value) > MOST_DIGITS:
+                raise _problem(f"more than {MOST_DIGITS} characters, but no text", node.start_mark)
+            return _Shape(1, 1)
+        pairs = isinstance(node, yaml.MappingNode)
+        below = [part for pair in node.value for part in (pair if pairs else (pair,))]
+        shapes = [self._shapes[part] for part in below]
+        values = 1 + sum(shape.values for shape in shapes)
+        return _Shape(values, 1 + max((shape.depth for shape in shapes), default=0))
+
+    def _check(self, shape: _Shape, mark: yaml.Mark) -> None:
+        if shape.values > MOST_VALUES:
+            words = f"more than {MOST_VALUES} values, each alias counted as what it stands for"
+            raise _problem(words, mark)
+        if shape.depth > MOST_DEPTH:
+            raise _problem(f"more than {MOST_DEPTH} levels inside each other", mark)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401  as yaml has it
         node = super().compose_mapping_node(anchor)
         assert node is not None
-        keys = [self._key(key) for key, _ in node.value]
-        twice = [key for key in keys if keys.count(key) > 1]
-        if twice:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {twice[0]!r} appears twice", node.start_mark
-            )
+        seen: set[object] = set()
+        for key in (self._key(key) for key, _ in node.value):
+            if key in seen:
+                raise _problem(f"the key {reprlib.repr(key)} appears twice", node.start_mark)
+            seen.add(key)
         return node
 
     def _key(self, node: yaml.Node) -> object:
         """The key, or `<<` for what is merged."""
-        return node.value if node.tag == MERGE else self.construct_object(node, deep=True)
+        if node.tag == MERGE:
+            return node.value
+        key = self.construct_object(node, deep=True)
+        if not isinstance(key, Hashable):
+            raise _problem("a list or a mapping as a key", node.start_mark)
+        return key
+
+
+def _problem(words: str, mark: yaml.Mark) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, words, mark)
 
 
 def read_yaml(path: Path) -> Any:  # noqa: ANN401  a file may hold anything
     """What a file holds.
 
     Raises:
-        CampaignError: it is not there, or is not YAML whose keys appear once.
+        CampaignError: it is not there, is too large, or is not YAML whose keys appear once.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _EachKeyOnce)
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise ValueError(f"found more than {MOST_BYTES} bytes, expected a campaign's settings")
+        return yaml.load(text.decode("utf-8"), _Bounded)
     except (OSError, yaml.YAMLError, *UNREADABLE) as error:
         said = str(error) or type(error).__name__
         raise CampaignError(f"{path}: cannot be read as YAML: {said}") from error
