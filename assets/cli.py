@@ -6,8 +6,10 @@ Commands import what they need when they run, so that `varve sql` does not wait 
 import atexit
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
 
 import click
 
@@ -44,6 +46,45 @@ at_level = click.option(
 )
 
 
+KEY = click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    metavar="VARIABLE=ADDRESS",
+    help="The key in this environment variable may go to this address; remembered. A vendor's own "
+    "goes to the vendor without it. Repeat for more.",
+)
+TRUST = click.option(
+    "--trust",
+    "folders",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The prepare.py and the scoring files of this environment's folder may run as you, as "
+    "they are; remembered until they change. Look at them first. Repeat for more.",
+)
+
+
+def allowing(command: Callable[..., None]) -> Callable[..., None]:
+    """The options by which a user allows what a campaign may not decide."""
+
+    @KEY
+    @TRUST
+    @wraps(command)
+    def allow_first(
+        *given: object, keys: tuple[str, ...], folders: tuple[Path, ...], **named: object
+    ) -> None:
+        if keys or folders:
+            from assets.config.allowed import allow
+            from assets.config.environment import read_environment
+
+            with spoken_errors():
+                environments = [read_environment(folder.resolve()) for folder in folders]
+                allow(find_home(), keys=keys, environments=environments)
+        command(*given, **named)
+
+    return allow_first
+
+
 @click.group(context_settings=HELP)
 def main() -> None:
     """Execution-grounded automated AI research.
@@ -69,6 +110,7 @@ def main() -> None:
     help="Work on at most this many epochs in this call (default: all that are missing).",
 )
 @at_level
+@allowing
 def search(campaign: str, epochs: int | None, sandbox: str | None) -> None:
     """Run CAMPAIGN from where it stands until all its epochs have scores.
 
@@ -96,6 +138,7 @@ def search(campaign: str, epochs: int | None, sandbox: str | None) -> None:
     help="Epochs to run again, for example 2 or 1-3; each rests on the new results before it.",
 )
 @at_level
+@allowing
 def backfill(campaign: str, span: str, sandbox: str | None) -> None:
     """Run a range of epochs of CAMPAIGN again, in order, as new attempts.
 
@@ -203,6 +246,7 @@ def show(identity: str, diff: bool) -> None:
     help="A further name that browsers may ask for, where the address or port that they see is "
     "another one. May be repeated.",
 )
+@allowing
 def ui(port: int, address: str, names: tuple[str, ...]) -> None:
     """Open the Dagster UI on this project's history, with its daemon, until Ctrl-C.
 

@@ -4,6 +4,7 @@ The other rooms have trees of their own; `TOLD` has the root of each.
 
 VarveError
 ├── CampaignError      a `defs.yaml` that cannot be used, or a campaign that is not there
+├── NotAllowedError    a key, or the code of a folder, that the user has not named
 ├── ManifestError      an environment folder that breaks the contract
 ├── IdentityError      what a campaign measures has changed since its first attempt
 ├── OrderError         an epoch whose predecessors are not ready
@@ -57,6 +58,10 @@ class VarveError(ToldError):
 
 class CampaignError(VarveError):
     """A `defs.yaml` that cannot be used, or a campaign that is not there."""
+
+
+class NotAllowedError(VarveError):
+    """A key that would go, or code of a folder that would run, without the user's word for it."""
 
 
 class ManifestError(VarveError):

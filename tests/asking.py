@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from assets.config.allowed import Allowed
 from assets.config.connection import Connection
 from assets.models.providers.client import Client
 from assets.models.providers.limits import Limiter
@@ -41,6 +42,12 @@ def connection_to(
     )
 
 
+def client_of(connection: Connection, limiter: Limiter | None = None) -> Client:
+    """A client whose key may go to where its connection leads."""
+    allowed = Allowed(keys={VARIABLE: [connection.address]})
+    return Client(connection, limiter or Limiter(), allowed=allowed, backoff=BACKOFF)
+
+
 def ask(
     connection: Connection,
     prompts: Sequence[Prompt] = (PROMPT,),
@@ -51,7 +58,7 @@ def ask(
     """Send prompts one after another, or all at once; their keys are their places."""
 
     async def work() -> list[Answer]:
-        client = Client(connection, limiter or Limiter(), backoff=BACKOFF)
+        client = client_of(connection, limiter)
         try:
             numbered = enumerate(prompts)
             if at_once:

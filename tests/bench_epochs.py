@@ -252,11 +252,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="varve-bench-") as name:
         folder = options.keep or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
-        prepare(folder, epochs=points[-1] + AROUND)
         os.environ |= {
             "VARVE_HOME": str(folder / "home"),
             "VARVE_CAMPAIGNS": str(folder / "campaigns"),
         }
+        prepare(folder, epochs=points[-1] + AROUND)
         epochs = search_all(folder, points)
         singles = {point: search_singly(folder, point) for point in points}
         report(epochs, singles, job_seconds(len(epochs)))

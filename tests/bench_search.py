@@ -84,11 +84,11 @@ def prepared(*, jobs: int, seconds: float) -> Iterator[None]:
     """A home of its own with such a campaign."""
     with tempfile.TemporaryDirectory(prefix="varve-bench-") as name:
         folder = Path(name)
-        prepare(folder, jobs=jobs, seconds=seconds)
         os.environ |= {
             "VARVE_HOME": str(folder / "home"),
             "VARVE_CAMPAIGNS": str(folder / "campaigns"),
         }
+        prepare(folder, jobs=jobs, seconds=seconds)
         yield
 
 

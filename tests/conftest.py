@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ import yaml
 from object_store import URI, s3_server
 from scratch import scratch
 
+from assets.config.allowed import allow
+from assets.config.environment import find_environment, read_environment
 from assets.config.home import PROJECT, Home, find_home
-from launchers import here
+from assets.errors import VarveError
+from launchers import TreeError, here
 
 SMALL = {
     "environment": "tests/environments/ridge",
@@ -22,15 +26,23 @@ SMALL = {
     "ideators": [{"model": "catalog", "name": "tests/environments/ridge/catalog.toml"}],
     "implementer": {"model": "catalog"},
 }
+RIDGE = PROJECT / "tests" / "environments" / "ridge"
 VARVE = Path(sys.executable).with_name("varve")
 
 
 def write_campaign(folder: Path, name: str = "small", **changes) -> Path:
-    """A defs.yaml like SMALL, but for `changes`; None drops a key."""
+    """A defs.yaml like SMALL, but for `changes`; None drops a key.
+
+    Its environment, as it is now, may run in the home that VARVE_HOME names: who writes a test's
+    campaign has looked at it.
+    """
     attributes = {k: v for k, v in (SMALL | changes).items() if v is not None}
     path = folder / name / "defs.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump({"type": "assets.campaign.Campaign", "attributes": attributes}))
+    if os.environ.get("VARVE_HOME"):
+        with suppress(VarveError, TreeError):
+            trust(find_home(), find_environment(attributes.get("environment", "")))
     return path
 
 
@@ -74,6 +86,11 @@ def store(s3):
     return store
 
 
+def trust(home: Home, *folders: Path) -> None:
+    """Let the code of these environments run, as `--trust` does."""
+    allow(home, keys=(), environments=[read_environment(folder) for folder in folders])
+
+
 def child_environment(home: Home) -> dict[str, str]:
     """For a `varve` process that works on `home`."""
     return os.environ | {
@@ -83,4 +100,4 @@ def child_environment(home: Home) -> dict[str, str]:
     }
 
 
-__all__ = ["PROJECT", "SMALL", "VARVE", "child_environment", "write_campaign"]
+__all__ = ["PROJECT", "RIDGE", "SMALL", "VARVE", "child_environment", "trust", "write_campaign"]

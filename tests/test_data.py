@@ -68,7 +68,7 @@ def test_a_prepare_that_leaves_no_whole_data_is_named_with_what_it_left(folder, 
 
 
 def test_a_prepare_that_does_not_end_is_ended(folder, monkeypatch):
-    monkeypatch.setattr("assets.config.data.PREPARE_SECONDS", 0.5)
+    monkeypatch.setattr("assets.config.preparing.PREPARE_SECONDS", 0.5)
     add(folder, "time.sleep(60)")
     with pytest.raises(ManifestError, match=r"expected data in .*still at work after 0\.5 s"):
         prepared(folder)

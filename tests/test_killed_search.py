@@ -15,7 +15,7 @@ from itertools import pairwise
 import dagster as dg
 import pytest
 from campaigns import facts, rows
-from conftest import PROJECT, VARVE, child_environment, write_campaign
+from conftest import PROJECT, RIDGE, VARVE, child_environment, trust, write_campaign
 from dagster_ui import Ui, processes_with, running_ui
 
 from assets.config.home import Home
@@ -43,7 +43,9 @@ def place(tmp_path_factory):
 
     def home(name: str) -> Home:
         root = folder / name
-        return Home(root=root, lake=str(root / "lake"), campaigns=folder / "campaigns")
+        home = Home(root=root, lake=str(root / "lake"), campaigns=folder / "campaigns")
+        trust(home, RIDGE)
+        return home
 
     return home
 

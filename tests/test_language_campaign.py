@@ -20,6 +20,7 @@ from campaigns import PressedAfter, materialize, opened, rows, search_all, takes
 from conftest import PROJECT, VARVE, child_environment, write_campaign
 
 from assets.attempt.monitor import Hooks, Stop
+from assets.config.allowed import allow
 from assets.config.environment import read_environment
 from assets.config.home import Home
 from assets.diffs.git import apply_diff
@@ -65,6 +66,7 @@ def write_asking(home: Home, server: ModelServer, name: str = "small", **changes
         "price": {"input": 3, "output": 15, "cached": 0.3, "written": 3.75},
     } | changes.pop("provider", {})
     provider["base_url"] = server.url(provider["protocol"])
+    allow(home, keys=[f"{VARIABLE}={provider['base_url']}"], environments=())
     role = {"model": "local", "name": "m-1"}
     defaults = {
         "epochs": 2,

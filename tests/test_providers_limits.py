@@ -19,7 +19,16 @@ from assets.models.providers.exchange import event_data
 from assets.models.providers.limits import Limiter
 from assets.models.providers.retries import Backoff, Then, fault_of_status, wait_of
 from assets.models.requests import Finish
-from tests.asking import BACKOFF, KEY, PROMPT, PROTOCOLS, VARIABLE, ask, ask_once, connection_to
+from tests.asking import (
+    KEY,
+    PROMPT,
+    PROTOCOLS,
+    VARIABLE,
+    ask,
+    ask_once,
+    client_of,
+    connection_to,
+)
 from tests.model_server import Behaviour, Fault, ModelServer, Request
 
 
@@ -87,7 +96,7 @@ def test_a_429_pauses_its_model_and_no_other(server):
 
     async def work() -> list[int]:
         clients = [
-            Client(connection_to(server, "openai_chat", model=model), limiter, backoff=BACKOFF)
+            client_of(connection_to(server, "openai_chat", model=model), limiter)
             for model in ("busy", "free")
         ]
         calls = [client.send(PROMPT, key=str(n)) for client in clients for n in range(10)]
@@ -107,7 +116,7 @@ def test_a_call_that_is_given_up_gives_its_slot_back(server):
 
     async def work() -> Finish:
         limiter = Limiter(concurrency=1)
-        client = Client(connection_to(server, "anthropic"), limiter, backoff=BACKOFF)
+        client = client_of(connection_to(server, "anthropic"), limiter)
         call = asyncio.create_task(client.send(PROMPT, key="0"))
         while not server.requests:
             await asyncio.sleep(0.01)
@@ -141,7 +150,7 @@ def test_after_a_halt_the_calls_in_flight_end_and_those_that_wait_are_not_sent(s
     server.behave = lambda request: Behaviour(delay_seconds=0.5)
 
     async def work() -> list:
-        client = Client(connection_to(server, "openai_chat"), Limiter(**limiter), backoff=BACKOFF)
+        client = client_of(connection_to(server, "openai_chat"), Limiter(**limiter))
         calls = [asyncio.create_task(client.send(PROMPT, key=str(n))) for n in range(12)]
         return await halted(client, calls, lambda: bool(server.requests))
 
@@ -154,7 +163,7 @@ def test_a_halt_ends_the_wait_for_a_model_that_has_had_its_share(server):
 
     async def work() -> list:
         limiter = Limiter(concurrency=1)
-        client = Client(connection_to(server, "openai_chat"), limiter, backoff=BACKOFF)
+        client = client_of(connection_to(server, "openai_chat"), limiter)
         calls = [asyncio.create_task(client.send(PROMPT, key=str(n))) for n in range(3)]
         await asyncio.sleep(0.5)
         return await halted(client, calls, lambda: bool(server.requests))
@@ -165,7 +174,7 @@ def test_a_halt_ends_the_wait_for_a_model_that_has_had_its_share(server):
 
 def test_a_client_that_was_halted_sends_no_further_call(server):
     async def work() -> None:
-        client = Client(connection_to(server, "openai_chat"), Limiter(), backoff=BACKOFF)
+        client = client_of(connection_to(server, "openai_chat"), Limiter())
         client.halt()
         await client.send(PROMPT, key="0")
 
@@ -180,9 +189,7 @@ def test_a_halt_leaves_no_slot_taken(server):
 
     async def work() -> list[Finish]:
         limiter = Limiter(concurrency=1)
-        one, other = (
-            Client(connection_to(server, "openai_chat"), limiter, backoff=BACKOFF) for _ in "ab"
-        )
+        one, other = (client_of(connection_to(server, "openai_chat"), limiter) for _ in "ab")
         calls = [asyncio.create_task(one.send(PROMPT, key=str(n))) for n in range(4)]
         calls += [asyncio.create_task(other.send(PROMPT, key=str(n))) for n in range(4, 8)]
         found = await halted(one, calls, lambda: bool(server.requests))
@@ -203,7 +210,7 @@ def test_eight_calls_without_an_answer_end_the_stage(server, protocol):
 
 def test_a_client_that_was_closed_begins_anew(server):
     async def work() -> Finish:
-        client = Client(connection_to(server, "openai_chat", tries=1), Limiter(), backoff=BACKOFF)
+        client = client_of(connection_to(server, "openai_chat", tries=1), Limiter())
         server.behave = lambda request: Behaviour(status=500)
         for _ in range(8):
             await client.send(PROMPT, key="0")

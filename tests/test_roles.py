@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from conftest import PROJECT, SMALL
 
+from assets.config.allowed import Allowed
 from assets.config.settings import CampaignSettings
 from assets.errors import CampaignError
 from assets.models.catalog import read_catalog
@@ -37,8 +38,8 @@ def test_a_repeated_campaign_has_the_models_of_the_original(ideators):
     original = settings(ideators=ideators, implementer=ASKED)
     recorded = {"model": "recorded", "name": "original"}
     again = settings(ideators=[recorded] * len(ideators), implementer=recorded)
-    then = cast(original, RIDGE, recordings(original))
-    now = cast(again, RIDGE, recordings(original))
+    then = cast(original, RIDGE, recordings(original), Allowed())
+    now = cast(again, RIDGE, recordings(original), Allowed())
     assert [model.name for model in now.ideators] == [model.name for model in then.ideators]
     assert {model.name for model in then.ideators} == {"catalog/ridge", "catalog/nanogpt"}
     assert now.implementer.name == then.implementer.name
@@ -49,7 +50,7 @@ def test_an_implementer_that_names_no_catalog_has_the_first_ideators(recorded):
     asked = settings(ideators=[OTHER])
     again = {"model": "recorded", "name": "original"}
     now = settings(ideators=[again], implementer=again) if recorded else asked
-    assert cast(now, RIDGE, recordings(asked)).implementer.name == "catalog/nanogpt"
+    assert cast(now, RIDGE, recordings(asked), Allowed()).implementer.name == "catalog/nanogpt"
 
 
 @pytest.mark.parametrize(

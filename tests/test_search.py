@@ -9,7 +9,7 @@ from contextlib import closing
 import dagster as dg
 import pytest
 from campaigns import PressedAfter, facts, materialize, opened, rows, search_all
-from conftest import PROJECT, write_campaign
+from conftest import PROJECT, trust, write_campaign
 
 from assets.attempt.lock import held
 from assets.attempt.monitor import Hooks, Stop
@@ -252,6 +252,7 @@ def test_an_environment_that_changed_under_its_campaign_is_refused(copy, tmp_pat
     train = folder / "train.py"
     train.write_text(train.read_text() + "\n# another line\n")
     write_campaign(copy.campaigns, environment=str(folder))
+    trust(copy, folder)
     with pytest.raises(
         VarveError, match=r"its environment has changed.*found .*expected .*new camp"
     ):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from campaigns import materialize, search_all
-from conftest import VARVE, child_environment, write_campaign
+from conftest import RIDGE, VARVE, child_environment, trust, write_campaign
 from rows import idea, patch, run, scored
 
 from assets.config.home import Home
@@ -65,6 +65,7 @@ def home(tmp_path_factory) -> Home:
         environment.setenv("VARVE_HOME", str(root))
         environment.setenv("VARVE_CAMPAIGNS", str(home.campaigns))
         environment.delenv("VARVE_LAKE", raising=False)
+        trust(home, RIDGE)
         search_all(home)
         materialize(home, 0, (Stage.RUNS, Stage.SCORES))
     return home

@@ -63,7 +63,7 @@ class Session:
         return Context(
             view=view,
             writer=writer,
-            cast=lambda: cast(view.settings, setup.environment.path, models),
+            cast=lambda: cast(view.settings, setup.environment.path, models, setup.allowed),
             launcher=setup.launcher,
             level=self.level if with_jobs else WITHOUT_JOBS,
             spending=Spending.of(writer.campaign, attempt.epoch, setup.settings.budget, past),

@@ -4,6 +4,7 @@ A connection holds no key and may be printed, stored and compared. `extra` of `o
 into the request as it is; all other options are checked here against what the protocol has.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -26,6 +27,9 @@ KEYS: Mapping[str, str] = {
     "openai_chat": "OPENAI_API_KEY",
 }
 """Variables that hold the keys for those addresses."""
+ADDRESS = re.compile(
+    r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~!$&'()*+,;=:%-]*)*"
+)
 MAX_TOKENS = 1_000_000
 
 
@@ -125,7 +129,7 @@ class Connection(BaseModel):
         if not isinstance(self.options, OPTIONS[self.protocol]):
             found, expected = type(self.options).__name__, OPTIONS[self.protocol].__name__
             raise ValueError(f"options: found {found}, expected {expected}")
-        _check_address(self.address)
+        check_address(self.address)
         return self
 
     @property
@@ -174,12 +178,21 @@ def _problem(protocol: str, kind: type[Options], error: Mapping[str, Any]) -> st
     return f"options.{field}: found {found!r}, expected {expected}"
 
 
-def _check_address(address: str) -> None:
+def check_address(address: str) -> None:
+    """Check that an address is written so that everybody reads the same host in it.
+
+    Raises:
+        ValueError: saying what was expected.
+    """
     if {"@", "?", "#"} & set(address):
         raise ValueError(
             "base_url: found a user, a password, a query or a fragment in it, expected none: keys "
             "belong in the environment, in the variable that `key` of the provider names"
         )
-    parts = urlsplit(address)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("base_url: expected an address that begins with http:// or https://")
+    if not ADDRESS.fullmatch(address):
+        raise ValueError(
+            "base_url: expected an address that begins with http:// or https:// and a host, in "
+            "ASCII, for example http://127.0.0.1:8000/v1"
+        )
+    if urlsplit(address).port == 0:
+        raise ValueError("base_url: found the port 0, expected 1 to 65535")

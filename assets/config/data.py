@@ -1,23 +1,19 @@
 """Prepared data of an environment: made once by its `prepare.py`, kept under VARVE_HOME, shared."""
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from assets.config.environment import Environment
+from assets.config.exclusive import exclusive
+from assets.config.preparing import run_prepare
 from assets.errors import ManifestError
 from lake.ids import content_hash, content_id
 from launchers.here import BY_HASH, torch_version
-
-PREPARE_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +41,7 @@ def prepare_data(environment: Environment, profile: str, *, folder: Path) -> Pre
     name = environment.manifest.name
     made_by = content_id(environment.frozen_tree, profile, torch_version())
     target = folder / f"{name}-{profile}-{made_by}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with _exclusive(folder / f"{target.name}.lock"):
+    with exclusive(folder / f"{target.name}.lock"):
         try:
             files = _files_of(target)
         except ValueError:
@@ -77,31 +72,13 @@ def _made(environment: Environment, profile: str, target: Path) -> Mapping[str, 
     """
     shutil.rmtree(target, ignore_errors=True)
     try:
-        _run_prepare(environment, profile, target)
+        run_prepare(environment, profile, target)
         return _files_of(target)
     except ValueError as error:
         raise ManifestError(
             f"{environment.path / 'prepare.py'}: expected data in {target} (correct it, then run "
             f"the same command again), found {error}"
         ) from error
-
-
-def _run_prepare(environment: Environment, profile: str, target: Path) -> None:
-    """Let `prepare.py` lay the data down.
-
-    Raises:
-        ValueError: saying how it ended, where that is not well.
-    """
-    command = [sys.executable, "prepare.py", "--profile", profile, "--out", str(target)]
-    try:
-        done = subprocess.run(
-            command, cwd=environment.path, capture_output=True, text=True, timeout=PREPARE_SECONDS
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ValueError(f"it still at work after {PREPARE_SECONDS:g} s; it was ended") from error
-    if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip() or "nothing"
-        raise ValueError(f"exit code {done.returncode}. It said:\n{said}")
 
 
 def _files_of(target: Path) -> Mapping[str, str]:
@@ -133,10 +110,3 @@ def _describe(target: Path, files: Mapping[str, str]) -> PreparedData:
 
 def _digest(files: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
-
-
-@contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -36,6 +36,11 @@ class Home:
         """Prepared data of environments."""
         return self.root / "data"
 
+    @property
+    def allowed(self) -> Path:
+        """What the user has allowed: keys for addresses, code of folders."""
+        return self.root / "allowed.json"
+
     def journal(self, campaign: str) -> Path:
         """The campaign's facts that are not in the lake yet."""
         return self.root / "journal" / f"{campaign}.db"

@@ -213,6 +213,12 @@ class CampaignSettings(StrictModel):
         return connection_of(role, provider)
 
     @property
+    def asking(self) -> tuple[Role, ...]:
+        """Roles that ask a provider."""
+        roles = (*self.ideators, self.implementer)
+        return tuple(role for role in roles if role.model not in WITHOUT_PROVIDER)
+
+    @property
     def all_providers(self) -> Mapping[str, ProviderSettings]:
         """Those that the file names, and the usual ones."""
         return {**PROVIDERS, **self.providers}

@@ -13,10 +13,12 @@ from assets.attempt.lock import campaign_held
 from assets.attempt.monitor import Hooks, StopLevel
 from assets.attempt.order import missing_stages
 from assets.attempt.session import open_session, open_writer
+from assets.config.allowed import read_allowed
+from assets.config.environment import find_environment, read_environment
 from assets.config.home import Home
 from assets.config.identity import check_identity
 from assets.config.settings import CampaignSettings, read_campaign
-from assets.config.setup import survey
+from assets.config.setup import check_allowed, survey
 from assets.errors import Interrupted, VarveError
 from assets.graph.campaign import INTERRUPTED, campaign_definitions, epoch_key, read_attempts
 from assets.graph.instance import fail_dead_runs, open_instance, process_tag
@@ -124,7 +126,9 @@ def open_search(home: Home, campaign: str, hooks: Hooks, *, doing: str) -> Itera
     Raises:
         VarveError: if the campaign cannot be used or somebody else works on it.
     """
-    read_campaign(home.campaigns, campaign)
+    settings = read_campaign(home.campaigns, campaign)
+    environment = read_environment(find_environment(settings.environment))
+    check_allowed(campaign, settings, environment, read_allowed(home))
     with campaign_held(home, campaign, doing=doing), open_instance(home, [campaign]) as instance:
         fail_dead_runs(instance, held={campaign})
         with open_writer(home, campaign) as writer:  # moves and heals what a killed one left

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from assets.config.allowed import Allowed
 from assets.config.connection import Connection
-from assets.config.roles import CATALOG, RECORDED, WITHOUT_PROVIDER, Role
+from assets.config.roles import CATALOG, RECORDED, Role
 from assets.config.settings import CampaignSettings
 from assets.errors import CampaignError
 from assets.models.catalog import read_catalog
@@ -36,18 +37,23 @@ class Recordings:
     """What its models said; raises VarveError."""
 
 
-def cast(settings: CampaignSettings, environment: Path, recordings: Recordings) -> Cast:
+def cast(
+    settings: CampaignSettings, environment: Path, recordings: Recordings, allowed: Allowed
+) -> Cast:
     """The models that a campaign asks.
 
     Args:
         settings: of the campaign.
         environment: its folder; the catalog in it is the default.
         recordings: for recorded roles.
+        allowed: where keys may go.
 
     Raises:
         VarveError: a catalog or a recording that is not there.
     """
-    maker = _Maker(settings=settings, environment=environment, recordings=recordings)
+    maker = _Maker(
+        settings=settings, environment=environment, recordings=recordings, allowed=allowed
+    )
     return Cast(
         ideators=tuple(maker.model(role) for role in settings.ideators),
         implementer=maker.model(settings.implementer),
@@ -60,9 +66,8 @@ def check_keys(settings: CampaignSettings) -> None:
     Raises:
         ProviderError: naming the variable that is not set.
     """
-    for role in (*settings.ideators, settings.implementer):
-        if role.model not in WITHOUT_PROVIDER:
-            read_key(settings.connection(role).variable)
+    for role in settings.asking:
+        read_key(settings.connection(role).variable)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,6 +75,7 @@ class _Maker:
     settings: CampaignSettings
     environment: Path
     recordings: Recordings
+    allowed: Allowed
     limiters: dict[str, Limiter] = field(default_factory=dict)
     """One per provider, for all roles."""
     repeated: tuple[str, ...] = ()
@@ -89,7 +95,12 @@ class _Maker:
             connection.provider,
             Limiter(concurrency=provider.concurrency, calls_per_minute=provider.calls_per_minute),
         )
-        client = Client(connection, limiter, backoff=Backoff(first_seconds=provider.wait_seconds))
+        client = Client(
+            connection,
+            limiter,
+            allowed=self.allowed,
+            backoff=Backoff(first_seconds=provider.wait_seconds),
+        )
         # twice as many: while a call waits for its next try, another one may be sent
         return LanguageModel(
             client,
@@ -110,6 +121,7 @@ class _Maker:
             settings=settings,
             environment=self.environment,
             recordings=self.recordings,
+            allowed=self.allowed,
             repeated=(*self.repeated, source),
         )
         original = maker.model(self._recorded_as(role, settings))

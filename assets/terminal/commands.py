@@ -13,10 +13,12 @@ from rich.text import Text
 from assets.attempt.lock import holder, lake_lock
 from assets.attempt.monitor import Hooks, Stop
 from assets.attempt.order import missing_stages
+from assets.config.allowed import read_allowed
 from assets.config.environment import find_environment, read_environment
 from assets.config.home import Home
 from assets.config.sandbox import choose_level, level_line
 from assets.config.settings import CampaignSettings, campaign_names, read_campaign
+from assets.config.setup import check_allowed
 from assets.config.site import launcher_of, site_of
 from assets.errors import CampaignError, Interrupted, VarveError
 from assets.graph.campaign import read_attempts
@@ -174,7 +176,7 @@ def _standing(home: Home, name: str) -> tuple[str, ...]:
         settings = read_campaign(home.campaigns, name)
     except VarveError as error:
         return ("", "", "", str(error))
-    state = _cannot_run(home, settings) or _running(home, name)
+    state = _cannot_run(home, name, settings) or _running(home, name)
     log = read_attempts(home, name)
     stages = settings.stages()
     missing = [epoch for epoch in range(settings.epochs) if missing_stages(epoch, log, stages)]
@@ -183,11 +185,12 @@ def _standing(home: Home, name: str) -> tuple[str, ...]:
     return (settings.environment, settings.strategy.kind, f"{done}/{settings.epochs}", state)
 
 
-def _cannot_run(home: Home, settings: CampaignSettings) -> str | None:
+def _cannot_run(home: Home, name: str, settings: CampaignSettings) -> str | None:
     """Why a campaign whose file is right cannot run here."""
     try:
         environment = read_environment(find_environment(settings.environment))
         site_of(launcher_of(home, settings.launcher), environment, settings.profile)
+        check_allowed(name, settings, environment, read_allowed(home))
     except VarveError as error:
         return str(error)
     return None

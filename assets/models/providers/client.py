@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from assets.config.allowed import Allowed
 from assets.config.connection import Connection
+from assets.config.keys import check_key
 from assets.config.prices import own_price, price_of
 from assets.errors import Interrupted, ProviderError
 from assets.models.providers.costs import cost
@@ -45,10 +47,23 @@ class Client:
     """A client of one model at one provider."""
 
     def __init__(
-        self, connection: Connection, limiter: Limiter, *, backoff: Backoff | None = None
+        self,
+        connection: Connection,
+        limiter: Limiter,
+        *,
+        allowed: Allowed | None = None,
+        backoff: Backoff | None = None,
     ) -> None:
-        """Nothing is sent, read or imported yet."""
+        """Nothing is sent, read or imported yet.
+
+        Args:
+            connection: how the model is reached.
+            limiter: the provider's.
+            allowed: where keys may go; None is a vendor's to the vendor.
+            backoff: waits between tries.
+        """
         self._connection = connection
+        self._allowed = allowed or Allowed()
         self._limiter = limiter
         self._backoff = backoff or Backoff()
         where = f"{connection.name} at {connection.address}"
@@ -155,6 +170,7 @@ class Client:
         loop = asyncio.get_running_loop()
         if self._dialect is None or self._loop is not loop:
             self._loop = loop
+            check_key(self._connection, self._allowed.keys)
             self._secret = read_key(self._connection.variable)
             self._dialect = open_dialect(self._connection, self._secret)
         return self._dialect
