@@ -254,6 +254,28 @@ def test_a_body_that_cannot_be_decompressed_is_a_failed_call(server, status, bod
     assert answer.finish is Finish.ERROR
 
 
+@pytest.mark.parametrize("part", [b"[],", b"{},", b'"ab",', b"0.5,", b'{"a":1},'])
+def test_an_answer_of_millions_of_values_is_not_made_into_objects(server, part):
+    body = b'{"choices": [' + part * (BODY_BYTES // len(part) - 10) + b"0]}"
+    raw = [head(200, JSON, f"content-length: {len(body)}"), body]
+    server.behave = lambda request: Behaviour(raw=lambda: raw)
+    answer = ask_once(connection_to(server, "openai_chat", tries=1))
+    assert answer.finish is Finish.ERROR
+    assert answer.reason == "more than 1000000 values in the application/json answer"
+
+
+def test_an_honest_answer_may_bring_the_probabilities_of_its_tokens(server):
+    entry = {"token": " word", "logprob": -0.25, "bytes": list(b" word")}
+    tokens = [entry | {"top_logprobs": [entry] * 5}] * 10_000
+    choice = {"message": {"content": TEXT}, "logprobs": {"content": tokens}}
+    body = json.dumps({"choices": [choice | {"finish_reason": "stop"}]}).encode()
+    assert BODY_BYTES // 2 < len(body) < BODY_BYTES
+    raw = [head(200, JSON, f"content-length: {len(body)}"), body]
+    server.behave = lambda request: Behaviour(raw=lambda: raw)
+    answer = ask_once(connection_to(server, "openai_chat", stream=False, tries=1))
+    assert (answer.finish, answer.response) == (Finish.STOP, TEXT)
+
+
 def test_headers_without_end_are_a_failed_call(server):
     def lines() -> Iterator[bytes]:
         yield b"HTTP/1.1 200 OK\r\n"

@@ -28,6 +28,9 @@ DRAIN_SECONDS = 0.5
 """For the rest of a stream after its end, so that its connection can be used again."""
 QUOTED_BYTES = 16_384
 """Of a body that cannot be read; more than is shown, so that a key is found before the cut."""
+MOST_MARKS = 1_000_000
+"""Commas, colons and brackets of an answer: three bytes of JSON can take sixty of memory. Tokens
+with their probabilities have one in ten bytes, a text fewer."""
 DONE = b"[DONE]"
 """The end of a stream of chat completions, also where no chunk said why it stopped."""
 
@@ -225,6 +228,8 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _parsed(data: bytes, kind: str) -> Mapping[str, object]:
+    if sum(data.count(mark) for mark in b",:[{") > MOST_MARKS:
+        raise BrokenError(f"more than {MOST_MARKS} values in the {kind} answer")
     try:
         found = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
