@@ -14,7 +14,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from campaigns import rows
-from conftest import PROJECT, VARVE, child_environment
+from conftest import PROJECT, VARVE, child_environment, trust
 from hostile import (
     ALL,
     BIDI,
@@ -323,6 +323,7 @@ def sent_by_search(folder) -> bytes:
     """What a search of a hostile campaign sends to the terminal that it runs in."""
     home = home_in(folder)
     write_hostile(home, folder)
+    trust(home, RIDGE.path)
     return on_a_terminal(home, "search", "small")
 
 

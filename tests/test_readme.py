@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
-from conftest import PROJECT, VARVE, child_environment, write_campaign
+from conftest import PROJECT, RIDGE, VARVE, child_environment, trust, write_campaign
 from readmes import PAGES, README, ROOMS, TOP_LEVEL
 
 from assets.cli import main, ui
@@ -121,6 +121,7 @@ def searched(tmp_path_factory) -> tuple[Home, list[str]]:
     write_campaign(folder / "campaigns")
     root = folder / "home"
     home = Home(root=root, lake=str(root / "lake"), campaigns=folder / "campaigns")
+    trust(home, RIDGE)
     done = subprocess.run(
         [sys.executable, str(VARVE), "search", "small"],
         env=child_environment(home) | {"COLUMNS": "160", "VARVE_LAKE": ""},
