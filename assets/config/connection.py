@@ -30,6 +30,7 @@ KEYS: Mapping[str, str] = {
 ADDRESS = re.compile(
     r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~!$&'()*+,;=:%-]*)*"
 )
+"""What every reader of addresses takes apart in the same way."""
 MAX_TOKENS = 1_000_000
 
 

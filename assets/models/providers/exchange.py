@@ -169,8 +169,10 @@ async def _fill(dialect: Dialect, incoming: IncomingReply, response: Response) -
     if "event-stream" in kind:
         await _follow(dialect, incoming, response)
     else:
-        body = b"".join([chunk async for chunk in response.iter_bytes()])
-        dialect.read(incoming, _parsed(body, kind))
+        body = bytearray()  # not a list of parts: they may be of one byte each
+        async for chunk in response.iter_bytes():
+            body += chunk
+        dialect.read(incoming, _parsed(bytes(body), kind))
     if incoming.finish is None:
         raise BrokenError("the answer broke off: its end is missing")
 
