@@ -11,11 +11,12 @@ MARKS = ("trains", "daemon")
 WHOLLY_MARKED = {
     "test_audits", "test_killed_search", "test_language_campaign", "test_late_runs",
     "test_nanogpt_search", "test_redteam_nanogpt", "test_redteam_ridge", "test_search",
-    "test_twins", "test_views",
+    "test_timing", "test_twins", "test_ui", "test_views",
 }  # fmt: skip
 PARTLY_MARKED = {
-    "test_cli", "test_graph", "test_level", "test_nanogpt", "test_nanogpt_seal", "test_quoting",
-    "test_readme",
+    "test_allowed_keys", "test_cli", "test_graph", "test_history", "test_level", "test_nanogpt",
+    "test_nanogpt_seal", "test_nanogpt_secret", "test_object_store", "test_quoting", "test_readme",
+    "test_seeds", "test_trust",
 }  # fmt: skip
 
 

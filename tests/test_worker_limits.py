@@ -294,7 +294,7 @@ def test_what_a_starter_takes_is_told_apart_and_patched_code_cannot_move_the_mar
     result = jobs.run(train=train, files=files, starter="start.py")
     assert result.status == "finished", result.reason
     step = result.step("train")
-    assert 0.5 <= step.start_cpu_seconds < 0.8
+    assert 0.48 <= step.start_cpu_seconds < 0.8  # told in hundredths, user and system apart
     assert 1.1 <= step.cpu_seconds < 1.5
     log = jobs.path("log.txt").read_bytes()
     assert log == b"a library warns\n" + 2 * READY + b"trained\n"
