@@ -129,6 +129,7 @@ def test_in_the_ui_the_level_is_named_by_a_tag_and_permitted_by_another(home, mo
         new_permit("token of an earlier UI", "none"),
         new_permit("token", "landlock"),
     ],
+    ids=["none", "empty", "the token itself", "of an earlier UI", "for another level"],
 )
 def test_a_weaker_level_that_nobody_permitted_runs_no_job(home, monkeypatch, given):
     monkeypatch.setenv(TOKEN_VARIABLE, "token")
