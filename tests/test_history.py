@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from campaigns import search_all
-from conftest import VARVE, child_environment, write_campaign
+from conftest import RIDGE, VARVE, child_environment, trust, write_campaign
 
 from assets.attempt.lock import campaign_held, held
 from assets.config.home import Home
@@ -79,6 +79,7 @@ def searched(tmp_path_factory) -> Home:
     """A home whose campaign has run to its end."""
     home = home_at(tmp_path_factory.mktemp("history"))
     write_campaign(home.campaigns, epochs=2, batch=2)
+    trust(home, RIDGE)
     search_all(home)
     return home
 
@@ -138,6 +139,7 @@ def test_two_homes_of_one_lake_do_not_work_on_one_campaign_at_once(tmp_path):
     first = home_at(tmp_path / "first")
     second = dataclasses.replace(home_at(tmp_path / "second"), lake=first.lake)
     write_campaign(second.campaigns)
+    trust(second, RIDGE)
     with campaign_held(first, "small", doing="a long search elsewhere"):
         command = [sys.executable, str(VARVE), "search", "small"]
         environment = child_environment(second)

@@ -18,6 +18,7 @@ import pytest
 from campaigns import PressedAfter, materialize, opened, rows, search_all
 from conftest import PROJECT, VARVE, child_environment, write_campaign
 from rows import run
+from scratch import scratch
 
 from assets.attempt.monitor import Hooks, Stop
 from assets.config.home import Home
@@ -36,6 +37,7 @@ from lake.tables import (
     Selection,
     Stage,
 )
+from launchers import here
 from launchers.folder import LOCK, OUT, TREE
 
 pytestmark = pytest.mark.trains
@@ -59,8 +61,13 @@ EDITS = {
 
 
 @pytest.fixture
-def slow_home(home, tmp_path) -> Home:
-    """A campaign of which one idea of the first epoch takes far longer than the others."""
+def slow_home(home, tmp_path, monkeypatch) -> Home:
+    """A campaign of which one idea of the first epoch takes far longer than the others.
+
+    Each job has locks of its own, as on a machine of its own: on one machine nobody is scored while
+    the slow one trains.
+    """
+    monkeypatch.setattr(here, "folder_of_turns", lambda: str(scratch("varve-turns-")))
     environment = shutil.copytree(PROJECT / "tests/environments/ridge", tmp_path / "slow")
     told = (CATALOG.format(name=n, search=s, replace=r) for n, (s, r) in EDITS.items())
     (environment / "catalog.toml").write_text("".join(told))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from campaigns import materialize, rows
-from conftest import VARVE, child_environment, write_campaign
+from conftest import RIDGE, VARVE, child_environment, trust, write_campaign
 from dagster_ui import Ui, processes_with, running_ui
 
 from assets.config.home import Home
@@ -35,6 +35,7 @@ def home(tmp_path_factory) -> Home:
     write_campaign(folder / "campaigns", "alone", epochs=1)
     root = folder / "home"
     home = Home(root=root, lake=str(root / "lake"), campaigns=folder / "campaigns")
+    trust(home, RIDGE)
     materialize(home, 0, [Stage.EVOLUTION, Stage.IDEAS, Stage.PATCHES])
     return home
 
