@@ -63,7 +63,7 @@ class Lease:
         with _reached(self._where):
             self._store = from_url(uri)
             self._state = self._take()
-        self._renewed = time.monotonic()
+        self._renewed = _now()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
@@ -74,7 +74,7 @@ class Lease:
         Raises:
             LeaseError: It was lost.
         """
-        if self._lost is None and time.monotonic() - self._renewed > self._patience:
+        if self._lost is None and _now() - self._renewed > self._patience:
             self._lost = f"not renewed for {self._patience:g} s"
         if self._lost is not None:
             raise LeaseError(
@@ -129,26 +129,34 @@ class Lease:
                 )
 
     def _keep(self) -> None:
-        from obstore.exceptions import BaseError, NotFoundError, PreconditionError
+        from obstore.exceptions import BaseError
 
         while not self._ended.wait(self._renew):
-            began = time.monotonic()
+            began = _now()
             try:
-                self._state = self._put(self._state)
-            except (PreconditionError, NotFoundError):
-                if not self._is_mine():
+                if not self._renew_once():
                     return
             except (BaseError, OSError):
                 continue  # `check` counts the time
             self._renewed = began
 
+    def _renew_once(self) -> bool:
+        """Whether the lease is still held after one more write."""
+        from obstore.exceptions import NotFoundError, PreconditionError
+
+        try:
+            self._state = self._put(self._state)
+        except (PreconditionError, NotFoundError):
+            return self._is_mine()
+        return True
+
     def _is_mine(self) -> bool:
         """Whether the lease, found in another state, is of this holder: an answer was lost."""
-        from obstore.exceptions import BaseError
+        from obstore.exceptions import NotFoundError
 
         try:
             found = self._get()
-        except (BaseError, OSError):
+        except NotFoundError:
             found = None
         if found is None or _token(found) != self._token:
             self._lost = "somebody else wrote or removed it"
@@ -165,6 +173,11 @@ class Lease:
 
     def _get(self) -> "GetResult":
         return self._store.get(self._path)
+
+
+def _now() -> float:
+    """Seconds of a clock that goes on while the machine sleeps, where it has one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _version(found: "GetResult") -> "UpdateVersion":

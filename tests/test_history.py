@@ -14,7 +14,7 @@ from campaigns import search_all
 from conftest import RIDGE, VARVE, child_environment, trust, write_campaign
 
 from assets.attempt.lock import campaign_held, held
-from assets.config.home import Home
+from assets.config.home import Home, find_home
 from assets.errors import HistoryError
 from assets.graph.campaign import epoch_key
 from assets.graph.instance import PROCESS_TAG, fail_dead_runs, open_instance, pool, process_tag
@@ -150,3 +150,8 @@ def test_two_homes_of_one_lake_do_not_work_on_one_campaign_at_once(tmp_path):
     assert "a long search elsewhere" in done.stderr
     with campaign_held(second, "small", doing="later"):
         pass
+
+
+def test_a_lake_that_is_named_as_a_file_is_the_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("VARVE_LAKE", f"file://{tmp_path}/lake")
+    assert find_home().lake == f"{tmp_path}/lake"

@@ -67,7 +67,8 @@ def find_home() -> Home:
 
 
 def _resolved(lake: str | None) -> str | None:
-    return str(Path(lake).resolve()) if lake and "://" not in lake else lake
+    lake = (lake or "").removeprefix("file://")
+    return str(Path(lake).resolve()) if lake and "://" not in lake else lake or None
 
 
 def server_environment(home: Home) -> dict[str, str]:
