@@ -19,6 +19,7 @@ from assets.cli import main
 from assets.config.allowed import read_allowed
 from assets.config.data import prepare_data
 from assets.config.environment import find_environment, read_environment
+from assets.config.preparing import prepare_environment
 from assets.config.trust import check_trusted
 from assets.errors import NotAllowedError
 from assets.graph.definitions import campaign_or_reason
@@ -254,3 +255,17 @@ def test_prepare_runs_among_the_files_that_were_hashed_and_no_others(saying):
     (saying / ".planted").mkdir()
     (saying / "__pycache__").mkdir()
     assert set(said(saying)["files"]) - {"model"} == set(read_environment(saying).files)
+
+
+def test_prepare_is_given_a_path_as_it_is_and_no_login(tmp_path):
+    outer = {
+        "HF_HOME": "/mnt/@data/hf",
+        "HTTPS_PROXY": "http://me:secret@proxy:3128",
+        "HF_ENDPOINT": "https://me:secret@mirror/hf",
+    }
+    given = prepare_environment(outer, tmp_path)
+    assert given["HF_HOME"] == "/mnt/@data/hf"
+    assert (given["HTTPS_PROXY"], given["HF_ENDPOINT"]) == (
+        "http://proxy:3128",
+        "https://mirror/hf",
+    )

@@ -80,7 +80,7 @@ def prepare_environment(outer: Mapping[str, str], home: Path) -> dict[str, str]:
         outer: the environment of whoever runs Varve.
         home: an empty folder for what it leaves behind.
     """
-    kept = {name: LOGIN.sub(r"\1", outer[name]) for name in DOWNLOADS if outer.get(name)}
+    kept = {name: _without_login(name, outer[name]) for name in DOWNLOADS if outer.get(name)}
     return {
         **passed_environment(outer),
         **kept,
@@ -89,3 +89,9 @@ def prepare_environment(outer: Mapping[str, str], home: Path) -> dict[str, str]:
         "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
         "PYTHONNOUSERSITE": "1",
     }
+
+
+def _without_login(name: str, value: str) -> str:
+    """An address without name and password; a path, which may hold an @, as it is."""
+    is_address = name.lower().endswith("_proxy") or name == "HF_ENDPOINT"
+    return LOGIN.sub(r"\1", value) if is_address else value
