@@ -77,8 +77,9 @@ def test_an_ideator_that_is_a_model_is_enough_to_need_the_wall():
         choose_level(mixed, site("none"), named=None)
 
 
-def test_a_catalog_from_elsewhere_is_not_our_own_code(tmp_path):
-    foreign = settings(ideators=[{"model": "catalog", "name": str(tmp_path / "other.toml")}])
+@pytest.mark.parametrize("folder", ["/elsewhere", "cloned/here", "assets/campaigns/theirs"])
+def test_a_catalog_from_elsewhere_is_not_our_own_code(folder):
+    foreign = settings(ideators=[{"model": "catalog", "name": f"{folder}/other.toml"}])
     with pytest.raises(SandboxError):
         choose_level(foreign, site("none"), named=None)
     assert choose_level(foreign, site("none"), named="none") == "none"

@@ -10,7 +10,9 @@ from assets.config.settings import CampaignSettings
 from assets.errors import CampaignError
 
 OURS = "catalog"
-"""The model whose patches are code of this repository, if its file is in it."""
+"""The model whose patches are code of this repository, if its file is in one of OUR_ROOMS."""
+OUR_ROOMS = ("environments", "tests")
+"""Folders of the checkout whose catalogs come with it."""
 
 
 def writes_own_code(settings: CampaignSettings) -> bool:
@@ -21,8 +23,9 @@ def writes_own_code(settings: CampaignSettings) -> bool:
 
 
 def _lies_here(catalog: str) -> bool:
-    """Whether a catalog is in this repository."""
-    return (PROJECT / catalog).resolve().is_relative_to(PROJECT)
+    """Whether a catalog is of this repository, and not a clone or a campaign laid inside it."""
+    path = (PROJECT / catalog).resolve()
+    return any(path.is_relative_to(PROJECT / room) for room in OUR_ROOMS)
 
 
 def check_published(campaign: str, settings: CampaignSettings, environment: Environment) -> None:
