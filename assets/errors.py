@@ -20,6 +20,7 @@ VarveError
 
 import errno
 from pathlib import Path
+from typing import Self
 
 from lake.errors import LakeError
 from launchers import LauncherError, TreeError
@@ -86,6 +87,21 @@ class HistoryError(VarveError):
 
 class MachineError(VarveError):
     """Jobs fail for reasons that say nothing about their ideas; the attempt stays open."""
+
+    @classmethod
+    def of_job(cls, what: str, reason: str | None, *, expected: str, shown: object) -> Self:
+        """A job that failed more than once.
+
+        Args:
+            what: the job.
+            reason: why it failed.
+            expected: what it should have done.
+            shown: where to look.
+        """
+        return cls(
+            f"{what} failed more than once because of the machine: {reason}. Expected {expected}: "
+            f"repair what {shown} shows and run the same command again"
+        )
 
 
 class SandboxError(VarveError):

@@ -15,7 +15,8 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lake.errors import LeaseError, StorageError
@@ -197,22 +198,17 @@ def _token(found: "GetResult") -> str | None:
         return None
 
 
-class _reached:
+@contextmanager
+def _reached(where: str) -> Iterator[None]:
     """Turns errors of the store into StorageError."""
+    from obstore.exceptions import BaseError
 
-    def __init__(self, where: str) -> None:
-        self._where = where
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        from obstore.exceptions import BaseError
-
-        if isinstance(error, BaseError | OSError):
-            raise StorageError(
-                where=f"lease {self._where}",
-                found=f"{type(error).__name__}: {error}",
-                expected="an object store that can be reached and has conditional puts",
-                todo="Check the URI, the credentials and the network",
-            ) from error
+    try:
+        yield
+    except (BaseError, OSError) as error:
+        raise StorageError(
+            where=f"lease {where}",
+            found=f"{type(error).__name__}: {error}",
+            expected="an object store that can be reached and has conditional puts",
+            todo="Check the URI, the credentials and the network",
+        ) from error

@@ -76,7 +76,7 @@ class ProcessTree:
         now, used = self._looked_at = (time.monotonic(), self.cpu_seconds())
         alive = [row for row in self._live if not row.zombie]
         stopped = all(row.state == "T" for row in alive)
-        if not stopped and not BUSY.intersection(s for row in alive for s in row.states()):
+        if not stopped and not any(s in BUSY for row in alive for s in row.states()):
             self._idle += max(0.0, now - before - (used - used_before))
 
     def idle_seconds(self) -> float:

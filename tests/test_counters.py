@@ -12,19 +12,16 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-from redteam import accounts
-from redteam.world import MYSELF
 from scratch import scratch
 from test_launchers import jobs, ridge_data, wait_until
 from test_sandbox_bwrap import view
+from test_turns import level
 
 from launchers import here
 from launchers.sandbox.walls import WALLS
 
-__all__ = ["jobs"]
+__all__ = ["jobs", "level"]
 
-LEVELS = ("none", "landlock", "bwrap")
 MOVED_BYTES = 1 << 30
 """What a test reserves: more than all else on the machine does in a moment."""
 
@@ -56,14 +53,6 @@ sys.stdin.readline()
 print(json.dumps(sorted(name for name, now in look().items() if now != before[name])))
 """
 OWN = {"/proc/self", "/proc/thread-self", "/proc/mounts", "/proc/net"}
-
-
-@pytest.fixture(params=LEVELS)
-def level(request) -> str:
-    works, said = accounts.finding(request.param, MYSELF)
-    if not works:
-        pytest.skip(f"level {request.param} does not work here: {said}")
-    return request.param
 
 
 def moved(level: str, tmp_path: Path) -> set[str]:

@@ -7,22 +7,14 @@ from dataclasses import replace
 import pytest
 from conftest import VARVE, child_environment, write_campaign
 from object_store import URI
+from test_lake_copies import fact
 
 from lake import App, Lake
-from lake.tables import RunEvent, RunEventKind
+from lake.tables import RunEvent
 
 
 def test_rows_come_once(store):
-    event = RunEvent(
-        campaign="demo",
-        epoch=0,
-        n=0,
-        event_id="1",
-        run_id="r",
-        run_key="k",
-        ordinal=0,
-        kind=RunEventKind.INTENDED,
-    )
+    event = fact(1)
     lake = Lake.open(URI)
     assert lake.append([event], app=App("a", 1))
     assert not Lake.open(URI).append([event], app=App("a", 1))

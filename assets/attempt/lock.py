@@ -101,18 +101,6 @@ def held(lock: Path, *, doing: str) -> Iterator[bool]:
                 os.close(descriptor)
 
 
-@contextmanager
-def in_turn(lock: Path) -> Iterator[None]:
-    """Hold a lock file for a moment, after waiting for whoever holds it."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def holder(lock: Path) -> str | None:
     """Who holds a lock, as they said; None where nobody does, or where the system cannot tell.
 

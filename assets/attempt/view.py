@@ -144,27 +144,32 @@ class AttemptView:
         """A number from the random stream (campaign seed, epoch, attempt, purpose)."""
         return int(content_id(self.settings.seed, self.epoch, self.n, *purpose), 16) % 2**31
 
-    def compute_rule(self, own: Sequence[Run]) -> ComputeRule | None:
+    def compute_rule(
+        self, own: Sequence[Run], *, limit: float = COMPUTE_LIMIT
+    ) -> ComputeRule | None:
         """The CPU-time rule, where the profile has one.
 
         Args:
             own: baseline runs of this epoch; they count in the first epoch, which has no others.
+            limit: largest share of the baseline's compute.
         """
         if self.profile.compute != "cpu":
             return None
-        return ComputeRule.of(self.baselines if self.epoch else own)
+        return ComputeRule.of(self._compared(own), limit=limit)
 
     def rules(self, own: Sequence[Run], *, limit: float = COMPUTE_LIMIT) -> list[Rule]:
         """What the baseline says of any run.
 
         Args:
             own: as for the CPU-time rule.
-            limit: largest share of the baseline's compute.
+            limit: of the CPU-time rule.
         """
-        compute, known = self.compute_rule(own), self.baselines if self.epoch else own
-        memory = MemoryRule.of(known, self.environment.manifest, self.profile)
-        found = (replace(compute, limit=limit) if compute else None, memory)
-        return [rule for rule in found if rule is not None]
+        compute = self.compute_rule(own, limit=limit)
+        memory = MemoryRule.of(self._compared(own), self.environment.manifest, self.profile)
+        return [rule for rule in (compute, memory) if rule is not None]
+
+    def _compared(self, own: Sequence[Run]) -> Sequence[Run]:
+        return self.baselines if self.epoch else own
 
 
 def _is_of_baselines(read: Read) -> bool:

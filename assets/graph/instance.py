@@ -9,7 +9,7 @@ import dagster as dg
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
-from assets.attempt.lock import in_turn
+from assets.config.exclusive import exclusive
 from assets.config.home import Home
 from assets.errors import HistoryError
 from launchers.process_table import boot_id, read_process
@@ -52,7 +52,7 @@ def open_instance(home: Home, campaigns: Iterable[str]) -> dg.DagsterInstance:
     Raises:
         HistoryError: a database cannot be read.
     """
-    with in_turn(home.history_lock), told_history(home):
+    with exclusive(home.history_lock), told_history(home):
         home.dagster.mkdir(parents=True, exist_ok=True)
         settings = home.dagster / "dagster.yaml"
         if not settings.exists() or settings.read_text() != SETTINGS:

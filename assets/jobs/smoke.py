@@ -72,11 +72,11 @@ class SmokeRun:
             self._driver = asyncio.create_task(self._drive())
         result = await future
         if result.is_inconclusive:
-            raise MachineError(
-                f"the smoke run of patch {patch.patch_id} failed more than once because of the "
-                f"machine: {result.reason}. Expected a run that tells something about the patch: "
-                f"repair what {self.context.launcher.fetch(job.run_id)} shows and run the same "
-                "command again"
+            raise MachineError.of_job(
+                f"the smoke run of patch {patch.patch_id}",
+                result.reason,
+                expected="a run that tells something about the patch",
+                shown=self.context.launcher.fetch(job.run_id),
             )
         return _failure(result)
 

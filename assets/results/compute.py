@@ -22,6 +22,7 @@ there on, summed over the servers."""
 TRAINING_START = "training_start_cpu_seconds"
 """Measure: of training's processor time, what passed before patched code began."""
 PASSES = "audit_passes"
+"""Measure of an evaluator: the servers of its leak audit, each a fresh one."""
 LEAST_WORK = 0.25
 """CPU seconds. Of less work, differences are those of starting and of the clock."""
 

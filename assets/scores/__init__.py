@@ -59,23 +59,28 @@ def _judged(context: Context, runs: Sequence[Run]) -> list[Score]:
         if run.run_id in found and is_close(found[run.run_id].measures.get(COMPUTE))
     ]
     times, compute = time_again(context, close), view.compute_rule(own)
+    lenient = view.rules(own, limit=TIMED_AGAIN) if close else []
     for _, run in close:
         if run.run_id in times and compute is not None:
             again = times[run.run_id]
             first, share = found[run.run_id], again.share(run, compute)
-            found[run.run_id] = _timed(view, run, first, share, again.in_words(share))
+            second = verdict_on(share, again.in_words(share), limit=COMPUTE_LIMIT)
+            judged = first if second.blame else judge(run, view.environment.manifest, lenient)
+            found[run.run_id] = _timed(judged, second)
     return [_score(view, run, found[run.run_id]) for run in runs]
 
 
-def _timed(view: AttemptView, run: Run, first: Judgement, share: float, said: str) -> Judgement:
-    """The judgement once a run was timed again."""
-    second = verdict_on(share, said, limit=COMPUTE_LIMIT)
+def _timed(first: Judgement, second: Judgement) -> Judgement:
+    """The judgement once a run was timed again.
+
+    Args:
+        first: what the other rules say, with the limit up to which it was timed again.
+        second: what its time says.
+    """
+    verdicts = {**first.verdicts, **second.verdicts}
     if second.blame:
-        return replace(second, verdicts={**first.verdicts, **second.verdicts})
-    rules = view.rules(_own_baselines(view), limit=TIMED_AGAIN)
-    judged = judge(run, view.environment.manifest, rules)
-    verdicts = {**judged.verdicts, **second.verdicts}
-    return replace(judged, verdicts=verdicts, measures={**judged.measures, **second.measures})
+        return replace(second, verdicts=verdicts)
+    return replace(first, verdicts=verdicts, measures={**first.measures, **second.measures})
 
 
 def _counts(rows: Sequence[Score]) -> dict[str, int]:

@@ -17,11 +17,11 @@ from assets.jobs.job import Job, Outcome
 from assets.jobs.pool import Pool
 from assets.jobs.rules import Rules
 from assets.jobs.spec import declared_outputs, idle_limit, job_spec, scoring
+from assets.results.compute import PASSES
 from assets.scores.candidates import Candidate
 from assets.scores.verdicts import (
     CUTS,
     LEVEL,
-    PASSES,
     as_known,
     judged,
     not_audited,
@@ -120,10 +120,11 @@ class Audits:
         one, result = self._of_job[job.run_id], outcome.result
         assert result is not None
         if result.is_inconclusive:
-            raise MachineError(
-                f"the audit of run {one.run.run_id} failed more than once because of the machine: "
-                f"{result.reason}. Expected the kept outputs to be scored again: repair what "
-                f"{self.context.launcher.fetch(job.run_id)} shows and run the same command again"
+            raise MachineError.of_job(
+                f"the audit of run {one.run.run_id}",
+                result.reason,
+                expected="the kept outputs to be scored again",
+                shown=self.context.launcher.fetch(job.run_id),
             )
         deep = self.context.view.proof.deep
         self.done[one.run.run_id] = judged(one.score, result, deep=deep)

@@ -117,10 +117,11 @@ def _seconds(context: Context, job: Job, outcome: Outcome) -> float | None:
     result = outcome.result
     assert result is not None
     if result.is_inconclusive:
-        raise MachineError(
-            "a training that was to be timed again failed more than once because of the machine: "
-            f"{result.reason}. Expected it to run as before: repair what "
-            f"{context.launcher.fetch(job.run_id)} shows and run the same command again"
+        raise MachineError.of_job(
+            "a training that was to be timed again",
+            result.reason,
+            expected="it to run as before",
+            shown=context.launcher.fetch(job.run_id),
         )
     train = result.step(TRAIN)
     if result.status != "finished" or train is None:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+from assets.results.compute import PASSES
 from lake.tables import Blame, Score, ScoreStatus
 from launchers import JobResult
 
@@ -10,8 +11,6 @@ SAME_VALUE = 1e-3
 """Most that the value may differ when it is measured again, relative; on a CPU it does not."""
 CUTS = "cuts"
 """Measure that counts the cuts which a score rests on."""
-PASSES = "audit_passes"
-"""Measure that counts the fresh servers that it took to make them."""
 SEED = "seed"
 """Verdict on whether a patch uses the seed that it is given."""
 AUDIT, LEVEL = "audit", "audit_level"
