@@ -1,5 +1,5 @@
 # make demo   the main job: a real search on this machine, from nothing
-# make check  lint, types, import contracts, and the tests that train nothing: in about 4 minutes
+# make check  lint, types, import contracts, and the tests that train nothing: in about 6 minutes
 # make test   the same with all tests, which train, search, attack and are killed
 # make ui     the Dagster UI on the history in .varve/
 # make bench  what is fast and what is not, as tables
